@@ -1,0 +1,440 @@
+//! Every option, its default and its bounds. A config that exists is valid.
+//!
+//! The caller's configuration arrives as JSON, so that one place knows what each option accepts.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::ConfigError;
+
+/// A STUN or TURN server, as browsers write it (`RTCIceServer` of W3C WebRTC).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IceServer {
+    /// `stun:`, `turn:` or `turns:` URLs.
+    pub urls: Vec<String>,
+    /// For TURN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// For TURN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
+/// How a server listens and whom it serves: the `webrtc` part of the options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// TCP port of HTTP and WebSocket; 0 takes a free one. Default 8081.
+    pub signaling_port: u16,
+    /// Address that the signalling port is bound to. Default: every address.
+    pub signaling_host: Option<IpAddr>,
+    /// Sent to browsers and used for our own server-reflexive candidate. Default: Google STUN.
+    pub ice_servers: Vec<IceServer>,
+    /// Whether to log each step of a connection.
+    pub debug: bool,
+    /// Most WebSocket clients at once. Default 100.
+    pub max_clients: usize,
+    /// The `videoCodec` preference as it is told to clients.
+    pub video_codec: String,
+    /// The `audioCodec` preference as it is told to clients.
+    pub audio_codec: String,
+    /// Whether the engine answers offers itself. Default true.
+    pub auto_answer: bool,
+    /// UDP port of all media; 0 takes a free one. Default 0.
+    pub udp_port: u16,
+    /// Local addresses that media is bound to. Empty: every address of the machine.
+    pub listen_ips: Vec<IpAddr>,
+    /// Addresses told to browsers in the place of the local ones, for NAT and containers.
+    pub announced_ips: Vec<IpAddr>,
+}
+
+/// What the microphone path does with what it hears: `media.microphone`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MicrophoneConfig {
+    /// Samples a second of `incoming-audio` (`media.audioSampleRate`). Default 16000.
+    pub sample_rate: u32,
+    /// Channels of `incoming-audio` (`media.audioChannels`). Default 1.
+    pub channels: u16,
+    /// Length of a chunk. Default 100 ms.
+    pub chunk: Duration,
+    /// Whether chunks come only while somebody speaks. Default true.
+    pub voice_gating: bool,
+    /// How much of the time before speech was noticed is delivered. Default 300 ms.
+    pub pre_roll: Duration,
+    /// How long chunks go on after speech. Default 400 ms.
+    pub hang_over: Duration,
+}
+
+/// What is sent: the `media` part of the options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaConfig {
+    /// Frames a second that the source means to push. Default 30.
+    pub video_fps: u32,
+    /// Width of the stream in pixels, rounded down to even. Default 512.
+    pub video_width: u32,
+    /// Height of the stream in pixels, rounded down to even. Default 512.
+    pub video_height: u32,
+    /// Target rate of the stream. Default: 0.13 bits a pixel (1 Mb/s at 512x512, 30 fps).
+    pub video_bitrate_bps: u32,
+    /// Most audio that may wait to be played. Default 120 s.
+    pub max_audio_queue: Duration,
+    /// Whether to log pushes that were dropped.
+    pub debug: bool,
+    /// The way back.
+    pub microphone: MicrophoneConfig,
+}
+
+const GOOGLE_STUN: &str = "stun:stun.l.google.com:19302";
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            signaling_port: 8081,
+            signaling_host: None,
+            ice_servers: vec![IceServer {
+                urls: vec![GOOGLE_STUN.to_owned()],
+                username: None,
+                credential: None,
+            }],
+            debug: false,
+            max_clients: 100,
+            video_codec: "auto".to_owned(),
+            audio_codec: "opus".to_owned(),
+            auto_answer: true,
+            udp_port: 0,
+            listen_ips: Vec::new(),
+            announced_ips: Vec::new(),
+        }
+    }
+}
+
+impl Default for MicrophoneConfig {
+    fn default() -> Self {
+        Self {
+            sample_rate: 16_000,
+            channels: 1,
+            chunk: Duration::from_millis(100),
+            voice_gating: true,
+            pre_roll: Duration::from_millis(300),
+            hang_over: Duration::from_millis(400),
+        }
+    }
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            video_fps: 30,
+            video_width: 512,
+            video_height: 512,
+            video_bitrate_bps: default_bitrate_bps(512, 512, 30),
+            max_audio_queue: Duration::from_secs(120),
+            debug: false,
+            microphone: MicrophoneConfig::default(),
+        }
+    }
+}
+
+/// 0.13 bits a pixel: where openh264's 512x512 talking head stops gaining visibly; 100 kb/s to 20 Mb/s.
+fn default_bitrate_bps(width: u32, height: u32, fps: u32) -> u32 {
+    let bits = f64::from(width) * f64::from(height) * f64::from(fps) * 0.13;
+    bits.clamp(100_000.0, 20_000_000.0) as u32
+}
+
+impl ServerConfig {
+    /// Reads the `webrtc` options; `null` gives the defaults.
+    pub fn from_json(webrtc: &Value) -> Result<Self, ConfigError> {
+        let options = Options::new("webrtc", webrtc)?;
+        let defaults = Self::default();
+        Ok(Self {
+            signaling_port: options.integer(
+                "signalingPort",
+                0..=65_535,
+                defaults.signaling_port.into(),
+            )? as u16,
+            signaling_host: options.ip("signalingHost")?,
+            ice_servers: options.ice_servers("iceServers", defaults.ice_servers)?,
+            debug: options.boolean("debug", false)?,
+            max_clients: options.integer("maxClients", 1..=100_000, defaults.max_clients as u64)?
+                as usize,
+            video_codec: options.choice("videoCodec", &["auto", "H264"], &defaults.video_codec)?,
+            audio_codec: options.choice("audioCodec", &["opus"], &defaults.audio_codec)?,
+            auto_answer: options.boolean("autoAnswer", true)?,
+            udp_port: options.integer("udpPort", 0..=65_535, 0)? as u16,
+            listen_ips: options.ips("listenIps")?,
+            announced_ips: options.ips("announcedIps")?,
+        })
+    }
+}
+
+impl MediaConfig {
+    /// Reads the `media` options; `null` gives the defaults.
+    pub fn from_json(media: &Value) -> Result<Self, ConfigError> {
+        let options = Options::new("media", media)?;
+        let microphone = Options::new("media.microphone", options.get("microphone"))?;
+        let dimension = 16..=u64::from(crate::media::MAX_DIMENSION);
+        let width = options.integer("videoWidth", dimension.clone(), 512)? as u32;
+        let height = options.integer("videoHeight", dimension, 512)? as u32;
+        let fps = options.integer("videoFps", 1..=120, 30)? as u32;
+        let mic = MicrophoneConfig::default();
+        Ok(Self {
+            video_fps: fps,
+            video_width: width & !1,
+            video_height: height & !1,
+            video_bitrate_bps: options.integer(
+                "videoBitrate",
+                50_000..=50_000_000,
+                default_bitrate_bps(width, height, fps).into(),
+            )? as u32,
+            max_audio_queue: options.millis(
+                "maxAudioQueueMs",
+                100..=3_600_000,
+                Duration::from_secs(120),
+            )?,
+            debug: options.boolean("debug", false)?,
+            microphone: MicrophoneConfig {
+                sample_rate: options.integer("audioSampleRate", 8_000..=48_000, 16_000)? as u32,
+                channels: options.integer("audioChannels", 1..=2, 1)? as u16,
+                chunk: microphone.millis("chunkMs", 20..=1_000, mic.chunk)?,
+                voice_gating: microphone.boolean("voiceGating", mic.voice_gating)?,
+                pre_roll: microphone.millis("preRollMs", 0..=2_000, mic.pre_roll)?,
+                hang_over: microphone.millis("hangOverMs", 0..=5_000, mic.hang_over)?,
+            },
+        })
+    }
+}
+
+/// One object of options, read by name.
+struct Options<'a> {
+    prefix: &'static str,
+    values: Option<&'a serde_json::Map<String, Value>>,
+}
+
+impl<'a> Options<'a> {
+    fn new(prefix: &'static str, value: &'a Value) -> Result<Self, ConfigError> {
+        let values = match value {
+            Value::Null => None,
+            Value::Object(values) => Some(values),
+            other => return Err(invalid(prefix.to_owned(), "an object", other)),
+        };
+        Ok(Self { prefix, values })
+    }
+
+    fn get(&self, name: &str) -> &'a Value {
+        self.values
+            .and_then(|values| values.get(name))
+            .unwrap_or(&Value::Null)
+    }
+
+    fn reject(&self, name: &str, expected: impl Into<String>) -> ConfigError {
+        invalid(format!("{}.{name}", self.prefix), expected, self.get(name))
+    }
+
+    fn integer(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<u64>,
+        default: u64,
+    ) -> Result<u64, ConfigError> {
+        let number = match self.get(name) {
+            Value::Null => return Ok(default),
+            // JavaScript has one number type: 30.0 is an integer.
+            Value::Number(number) => number.as_u64().or_else(|| {
+                number
+                    .as_f64()
+                    .filter(|n| n.fract() == 0.0 && *n >= 0.0 && *n < 1e15)
+                    .map(|n| n as u64)
+            }),
+            _ => None,
+        };
+        number.filter(|n| range.contains(n)).ok_or_else(|| {
+            self.reject(
+                name,
+                format!("an integer from {} to {}", range.start(), range.end()),
+            )
+        })
+    }
+
+    fn millis(
+        &self,
+        name: &str,
+        range: std::ops::RangeInclusive<u64>,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
+        self.integer(name, range, default.as_millis() as u64)
+            .map(Duration::from_millis)
+    }
+
+    fn boolean(&self, name: &str, default: bool) -> Result<bool, ConfigError> {
+        match self.get(name) {
+            Value::Null => Ok(default),
+            Value::Bool(value) => Ok(*value),
+            _ => Err(self.reject(name, "a boolean")),
+        }
+    }
+
+    fn choice(&self, name: &str, choices: &[&str], default: &str) -> Result<String, ConfigError> {
+        match self.get(name) {
+            Value::Null => Ok(default.to_owned()),
+            Value::String(value) if choices.contains(&value.as_str()) => Ok(value.clone()),
+            _ => {
+                let quoted: Vec<_> = choices
+                    .iter()
+                    .map(|choice| format!("\"{choice}\""))
+                    .collect();
+                Err(self.reject(name, quoted.join(" or ")))
+            }
+        }
+    }
+
+    fn ip(&self, name: &str) -> Result<Option<IpAddr>, ConfigError> {
+        match self.get(name) {
+            Value::Null => Ok(None),
+            Value::String(text) => text
+                .parse()
+                .map(Some)
+                .map_err(|_| self.reject(name, "an IPv4 or IPv6 address")),
+            _ => Err(self.reject(name, "an IPv4 or IPv6 address")),
+        }
+    }
+
+    fn ips(&self, name: &str) -> Result<Vec<IpAddr>, ConfigError> {
+        let expected = "an array of IPv4 or IPv6 addresses";
+        match self.get(name) {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(items) => items
+                .iter()
+                .map(|item| item.as_str().and_then(|text| text.parse().ok()))
+                .collect::<Option<_>>()
+                .ok_or_else(|| self.reject(name, expected)),
+            _ => Err(self.reject(name, expected)),
+        }
+    }
+
+    fn ice_servers(
+        &self,
+        name: &str,
+        default: Vec<IceServer>,
+    ) -> Result<Vec<IceServer>, ConfigError> {
+        match self.get(name) {
+            Value::Null => Ok(default),
+            Value::Array(items) => items
+                .iter()
+                .map(parse_ice_server)
+                .collect::<Option<_>>()
+                .ok_or_else(|| {
+                    self.reject(
+                        name,
+                        "an array of {urls, username?, credential?} with stun:, turn: or turns: URLs",
+                    )
+                }),
+            _ => Err(self.reject(name, "an array of {urls, username?, credential?}")),
+        }
+    }
+}
+
+fn parse_ice_server(value: &Value) -> Option<IceServer> {
+    let server = value.as_object()?;
+    let urls: Vec<String> = match server.get("urls")? {
+        Value::String(url) => vec![url.clone()],
+        Value::Array(urls) => urls
+            .iter()
+            .map(|url| url.as_str().map(str::to_owned))
+            .collect::<Option<_>>()?,
+        _ => return None,
+    };
+    let known = |url: &String| {
+        ["stun:", "stuns:", "turn:", "turns:"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+    };
+    if urls.is_empty() || !urls.iter().all(known) {
+        return None;
+    }
+    let text = |name: &str| match server.get(name) {
+        None | Some(Value::Null) => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone())),
+        Some(_) => None,
+    };
+    Some(IceServer {
+        urls,
+        username: text("username")?,
+        credential: text("credential")?,
+    })
+}
+
+fn invalid(option: String, expected: impl Into<String>, received: &Value) -> ConfigError {
+    let mut received = received.to_string();
+    if received.len() > 100 {
+        let end = (0..=100)
+            .rev()
+            .find(|&at| received.is_char_boundary(at))
+            .unwrap_or(0);
+        received.truncate(end);
+        received.push('…');
+    }
+    ConfigError {
+        option,
+        expected: expected.into(),
+        received,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn missing_options_take_the_documented_defaults() {
+        assert_eq!(
+            ServerConfig::from_json(&Value::Null).unwrap(),
+            ServerConfig::default()
+        );
+        assert_eq!(
+            MediaConfig::from_json(&json!({})).unwrap(),
+            MediaConfig::default()
+        );
+    }
+
+    #[test]
+    fn a_bad_value_is_named_with_what_was_expected_and_received() {
+        let error = ServerConfig::from_json(&json!({"signalingPort": 70000})).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid value for `webrtc.signalingPort`: expected an integer from 0 to 65535, received 70000"
+        );
+        for (name, value) in [
+            ("videoFps", json!(0)),
+            ("videoFps", json!(29.97)),
+            ("videoWidth", json!(5000)),
+            ("audioSampleRate", json!("16k")),
+            ("microphone", json!(3)),
+        ] {
+            let error = MediaConfig::from_json(&json!({ name: value })).unwrap_err();
+            assert!(error.option.ends_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn ice_servers_take_one_url_or_several() {
+        let config = ServerConfig::from_json(&json!({"iceServers": [
+            {"urls": "stun:a:3478"},
+            {"urls": ["turn:b", "turns:b"], "username": "u", "credential": "c"},
+        ]}))
+        .unwrap();
+        assert_eq!(config.ice_servers[0].urls, ["stun:a:3478"]);
+        assert_eq!(config.ice_servers[1].credential.as_deref(), Some("c"));
+        assert!(ServerConfig::from_json(&json!({"iceServers": [{"urls": "http://a"}]})).is_err());
+        assert!(ServerConfig::from_json(&json!({"iceServers": [{"urls": []}]})).is_err());
+    }
+
+    #[test]
+    fn the_stream_has_an_even_size() {
+        let config =
+            MediaConfig::from_json(&json!({"videoWidth": 513, "videoHeight": 511})).unwrap();
+        assert_eq!((config.video_width, config.video_height), (512, 510));
+    }
+}

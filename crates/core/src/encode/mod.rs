@@ -1,0 +1,1 @@
+//! The video encoder: one thread, one latest-frame slot, one keyframe policy.

@@ -1,0 +1,123 @@
+//! What comes out of the engine.
+
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+/// One browser, as long as its WebSocket lives. A UUID on the wire.
+pub type PeerId = uuid::Uuid;
+
+/// How far a peer's media connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerState {
+    /// Signalling is open; media is not there yet.
+    Connecting,
+    /// Media flows.
+    Connected,
+    /// No answer from the peer for some seconds; it may come back.
+    Disconnected,
+    /// The media connection is lost for good.
+    Failed,
+}
+
+impl PeerState {
+    /// The word of the JavaScript API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What is known of a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerInfo {
+    /// Its name on the wire.
+    pub id: PeerId,
+    /// How far its media connection is.
+    pub state: PeerState,
+    /// When its WebSocket was accepted.
+    pub created_at: SystemTime,
+}
+
+/// Sound from a browser's microphone: PCM, signed 16-bit little-endian, interleaved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Speech {
+    /// Who speaks.
+    pub peer: PeerId,
+    /// The samples.
+    pub data: Vec<u8>,
+    /// Samples a second and channel.
+    pub sample_rate: u32,
+    /// Channels, interleaved.
+    pub channels: u16,
+    /// When its first sample was received, in ms of the Unix clock.
+    pub timestamp_ms: f64,
+}
+
+/// One thing that the application may want to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A WebSocket was accepted.
+    PeerConnected(PeerInfo),
+    /// A WebSocket ended.
+    PeerDisconnected {
+        /// Whose.
+        peer: PeerId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A client's offer, as it was sent.
+    Offer {
+        /// Whose.
+        peer: PeerId,
+        /// The `data` of its message.
+        offer: Value,
+    },
+    /// A client's answer to an offer of the application, as it was sent.
+    Answer {
+        /// Whose.
+        peer: PeerId,
+        /// The `data` of its message.
+        answer: Value,
+    },
+    /// A client's candidate, as it was sent.
+    IceCandidate {
+        /// Whose.
+        peer: PeerId,
+        /// The `data` of its message.
+        candidate: Value,
+    },
+    /// A command from the `avatar-control` data channel.
+    Command {
+        /// Whose.
+        peer: PeerId,
+        /// `change-character`, `change-emotion`, …
+        command: String,
+        /// Its argument.
+        data: Value,
+    },
+    /// A piece of what a browser's user says, while they say it.
+    IncomingAudio(Speech),
+    /// The whole of what a browser's user said, once they stopped.
+    Utterance(Speech),
+    /// Something was wrong with pushed media or the machine; at most one a second and kind.
+    Warning(String),
+    /// The server itself failed.
+    Error(String),
+}
+
+/// Where events go. Called from the engine's own threads: it must not block.
+pub trait EventSink: Send + Sync + 'static {
+    /// Takes one event.
+    fn emit(&self, event: Event);
+}
+
+impl<F: Fn(Event) + Send + Sync + 'static> EventSink for F {
+    fn emit(&self, event: Event) {
+        self(event);
+    }
+}

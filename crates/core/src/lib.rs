@@ -1,0 +1,46 @@
+//! The streaming engine: media in, WebRTC out, microphones back.
+//!
+//! **The invariant: every frame is converted once, encoded once, packetised once. For each viewer only the
+//! RTP header, the SRTP seal and the send remain. A slow viewer never delays another one; every queue has a
+//! bound, and every drop is counted.**
+//!
+//! ```text
+//!  caller's thread      media threads                    network shard (one thread, one UDP port)
+//!  push ─copy─► latest-frame slot ─► encode ─► rtp ─► fan-out ─► each viewer: header, SRTP, send
+//!  push ─copy─► audio queue ─20 ms─► playout ─► rtp ─┘              ▲ │ NACK, PLI, RR
+//!  events ◄── microphone: jitter buffer, Opus, voice activity ◄─────┘ ▼
+//!                    tokio: HTTP + WebSocket signalling on one TCP port
+//! ```
+//!
+//! | room | owns | must not know |
+//! | --- | --- | --- |
+//! | [`config`], [`event`], [`error`] | every default, what comes out, what can fail | sockets, codecs |
+//! | [`media`] | frames and chunks as the caller pushes them, their conversion | encoders, network |
+//! | [`encode`] | the video encoder, its thread, its keyframe policy | viewers |
+//! | [`playout`] | the audio queue, its real-time pace, the Opus encoder | RTP |
+//! | [`rtp`] | cutting encoded media into packets once, and their history | encoders' internals |
+//! | [`transport`] | the shard, the UDP socket, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
+//! | [`microphone`] | jitter buffer, Opus decoder, voice activity | sockets |
+//! | [`signalling`] | the wire protocol, its session, the HTTP and WebSocket server | RTP, codecs |
+//! | [`source`], [`server`] | the two handles that join the rooms | |
+//!
+//! Time is an argument (`now`) wherever something is decided. A panic in this crate is our bug, never a
+//! peer's, a file's or a caller's input.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")
+)]
+
+pub mod config;
+pub mod encode;
+pub mod error;
+pub mod event;
+pub mod media;
+pub mod microphone;
+pub mod playout;
+pub mod rtp;
+pub mod server;
+pub mod signalling;
+pub mod source;
+pub mod transport;

@@ -1,0 +1,1 @@
+//! From a browser's Opus packets to gated PCM.

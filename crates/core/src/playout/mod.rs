@@ -1,0 +1,1 @@
+//! The audio queue, played out at real time as Opus.

@@ -1,0 +1,1 @@
+//! Cutting encoded media into RTP packets once, and remembering them for NACK.

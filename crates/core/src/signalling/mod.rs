@@ -1,0 +1,1 @@
+//! HTTP and WebSocket signalling on one TCP port.

@@ -1,0 +1,1 @@
+//! The source handle: what a bridge pushes into.

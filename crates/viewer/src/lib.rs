@@ -1,0 +1,1 @@
+//! A light native WebRTC viewer.
