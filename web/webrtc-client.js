@@ -58,7 +58,11 @@ for (const type of ["loadeddata", "resize"]) {
   });
 }
 
-element("connect").addEventListener("click", () => (isActive() ? client.disconnect() : client.connect()));
+element("connect").addEventListener("click", () => {
+  if (!isActive()) return client.connect();
+  client.disconnect();
+  stopMicrophone(); // Who leaves does not expect to be listened to on coming back.
+});
 microphoneButton.addEventListener("click", () => (microphone ? stopMicrophone() : startMicrophone()));
 playSound.addEventListener("click", () => {
   video.muted = false;
