@@ -240,7 +240,8 @@ impl Desk {
             self.reply(peer, ServerMessage::error(text));
         }
         let (Some(handle), Some(is_local)) = (self.handle.upgrade(), self.peers.is_local(peer)) else { return };
-        let mid = offer.transport_mid().to_owned();
+        let (mid, line) = offer.transport_section();
+        let (mid, line) = (mid.to_owned(), line);
         let (answer, candidates) = handle.answer(peer, offer, &self.config.announced_ips, is_local);
         self.reply(peer, ServerMessage::answer(peer, &answer));
         // They stand in the answer too, where a client finds them soonest; a client that takes trickled ones
@@ -249,7 +250,7 @@ impl Desk {
             let candidate = json!({
                 "candidate": host_candidate(address, position),
                 "sdpMid": mid,
-                "sdpMLineIndex": 0,
+                "sdpMLineIndex": line,
             });
             self.reply(peer, ServerMessage::ice_candidate(peer, candidate));
         }

@@ -285,12 +285,13 @@ impl Offer {
         })
     }
 
-    /// The `mid` of the first accepted section, which candidates belong to.
-    pub fn transport_mid(&self) -> &str {
+    /// The `mid` and the position of the first accepted section, which candidates belong to.
+    pub fn transport_section(&self) -> (&str, usize) {
         self.lines
             .iter()
-            .find(|line| line.section != Section::Rejected)
-            .map_or("0", |line| line.mid.as_str())
+            .enumerate()
+            .find(|(_, line)| line.section != Section::Rejected)
+            .map_or(("", 0), |(position, line)| (line.mid.as_str(), position))
     }
 
     /// Writes the answer.
@@ -308,13 +309,9 @@ impl Offer {
              a=group:BUNDLE {}\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS avatar\r\n",
             mids.join(" ")
         );
-        for line in &self.lines {
-            line.write(
-                &mut sdp,
-                ours,
-                self.dtls_role,
-                line.mid == self.transport_mid(),
-            );
+        let (_, first) = self.transport_section();
+        for (position, line) in self.lines.iter().enumerate() {
+            line.write(&mut sdp, ours, self.dtls_role, position == first);
         }
         sdp
     }
