@@ -70,7 +70,10 @@ mod tests {
         let start = Instant::now();
         let mut clock = MediaClock::default();
         for (n, timestamp) in [5e11, 5e11 + 33.0, 5e11 + 70.5].into_iter().enumerate() {
-            assert_eq!(clock.of_frame(timestamp, start + n as u32 * FRAME), timestamp);
+            assert_eq!(
+                clock.of_frame(timestamp, start + n as u32 * FRAME),
+                timestamp
+            );
         }
     }
 
@@ -81,8 +84,14 @@ mod tests {
         clock.of_frame(1_000.0, start);
         assert_eq!(clock.of_repeat(start + Duration::from_secs(2)), 3_000.0);
         // Stamped before the repetition, pushed after it.
-        assert_eq!(clock.of_frame(2_990.0, start + Duration::from_secs(2)), 3_001.0);
-        assert_eq!(clock.of_frame(3_033.0, start + Duration::from_secs(2)), 3_033.0);
+        assert_eq!(
+            clock.of_frame(2_990.0, start + Duration::from_secs(2)),
+            3_001.0
+        );
+        assert_eq!(
+            clock.of_frame(3_033.0, start + Duration::from_secs(2)),
+            3_033.0
+        );
     }
 
     #[test]

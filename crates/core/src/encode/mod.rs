@@ -6,7 +6,7 @@ mod keyframe;
 mod pipeline;
 mod slot;
 
-pub use h264::{Encoded, EncodeError, H264Encoder};
+pub use h264::{EncodeError, Encoded, H264Encoder};
 pub use keyframe::KeyframePolicy;
 pub use pipeline::{EncodedFrame, Output, VideoPipeline, Warn};
 pub use slot::VideoStats;

@@ -154,9 +154,9 @@ impl Worker {
         let counters = &self.slot.counters;
         let converted = self.converter.convert(&frame.borrow()).map(|_| ());
         let timestamp_ms = frame.borrow().timestamp_ms;
-        let kept = frame.kept_since.map_or(0.0, |since| {
-            millis(now.saturating_duration_since(since))
-        });
+        let kept = frame
+            .kept_since
+            .map_or(0.0, |since| millis(now.saturating_duration_since(since)));
         self.slot.recycle(frame);
         match converted {
             Ok(()) => {
@@ -168,7 +168,8 @@ impl Worker {
             }
             Err(reason) => {
                 counters.invalid.fetch_add(1, Relaxed);
-                self.warnings.warn(now, format!("video frame not sent: {reason}"));
+                self.warnings
+                    .warn(now, format!("video frame not sent: {reason}"));
             }
         }
     }
@@ -197,7 +198,9 @@ impl Worker {
         match encoded {
             Ok(Encoded::Keyframe | Encoded::Delta) => {
                 counters.encoded.fetch_add(1, Relaxed);
-                counters.bytes.fetch_add(self.frame.data.len() as u64, Relaxed);
+                counters
+                    .bytes
+                    .fetch_add(self.frame.data.len() as u64, Relaxed);
                 add_time(&counters.encode_ns, start.elapsed());
                 self.frame.timestamp_ms = timestamp_ms;
                 self.frame.keyframe = matches!(encoded, Ok(Encoded::Keyframe));
@@ -210,7 +213,8 @@ impl Worker {
             Err(error) => {
                 counters.failed.fetch_add(1, Relaxed);
                 self.encoder = None;
-                self.warnings.warn(now, format!("video frame not sent: {error}"));
+                self.warnings
+                    .warn(now, format!("video frame not sent: {error}"));
             }
         }
         false
@@ -370,7 +374,10 @@ mod tests {
         rig.gate.send(()).unwrap();
         rig.assert_nothing_comes();
         let stats = rig.pipeline.stats();
-        assert_eq!((stats.frames_in, stats.encoded, stats.superseded), (21, 2, 19));
+        assert_eq!(
+            (stats.frames_in, stats.encoded, stats.superseded),
+            (21, 2, 19)
+        );
     }
 
     #[test]
@@ -387,7 +394,10 @@ mod tests {
         let late = frame.timestamp_ms - (1_000.0 + 9.0 * 33.0);
         assert!((millis(QUIET)..20_000.0).contains(&late), "{late} ms");
         let stats = rig.pipeline.stats();
-        assert_eq!((stats.encoded, stats.unwatched, stats.superseded), (1, 9, 0));
+        assert_eq!(
+            (stats.encoded, stats.unwatched, stats.superseded),
+            (1, 9, 0)
+        );
 
         rig.pipeline.set_watched(false);
         rig.push(30_000.0);

@@ -102,8 +102,7 @@ impl Canvas {
         let (width, height) = self.place(width, height);
         if (width, height) == self.size() {
             let I420 { y, u, v, .. } = &mut self.picture;
-            return rgba_to_planes(rgba, stride, (width, height), [y, u, v])
-                .ok_or(UNREADABLE_RGBA);
+            return rgba_to_planes(rgba, stride, (width, height), [y, u, v]).ok_or(UNREADABLE_RGBA);
         }
         let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
         let Unscaled { y, u, v } = unscaled;

@@ -58,8 +58,7 @@ impl JpegDecoder {
             return Ok(Decoded::Rgba(image));
         }
         let subsamp = header.subsamp;
-        let len =
-            turbojpeg::yuv_pixels_len(width, 1, height, subsamp).map_err(|_| UNDECODABLE)?;
+        let len = turbojpeg::yuv_pixels_len(width, 1, height, subsamp).map_err(|_| UNDECODABLE)?;
         let mut image = YuvImage {
             pixels: sized(&mut self.pixels, len),
             width,

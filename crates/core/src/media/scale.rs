@@ -69,13 +69,8 @@ pub(super) fn scale(resizer: &mut Resizer, source: &Source<'_>, target: Target<'
         height,
     } = target.rect;
     let from = ImageRef::new(source.stride, source.rows, source.samples, PixelType::U8).ok()?;
-    let mut plane = Image::from_slice_u8(
-        target.width,
-        target.height,
-        target.samples,
-        PixelType::U8,
-    )
-    .ok()?;
+    let mut plane =
+        Image::from_slice_u8(target.width, target.height, target.samples, PixelType::U8).ok()?;
     let mut to = CroppedImageMut::new(&mut plane, x, y, width, height).ok()?;
     // Bilinear: neither ringing (which limited range would have to clip) nor, shrinking, aliasing.
     let options = ResizeOptions::new()
