@@ -10,7 +10,6 @@ const REMEDY: &str = "nasm is needed to build the video encoder with its assembl
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-env-changed=PATH");
     let target = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     let uses_nasm = matches!(target.as_str(), "x86" | "x86_64");
     if !uses_nasm || nasm_in_path() {
