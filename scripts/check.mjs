@@ -14,7 +14,7 @@ const GENERATED = ["binding.js", "binding.d.ts"];
 const STEPS = [
   {
     name: "Biome",
-    check: () => run(npmProgram("biome"), ["ci", "--error-on-warnings"]),
+    check: () => run(npmProgram("biome"), ["check", "--error-on-warnings"]),
     fix: "npm run format",
   },
   {
