@@ -25,12 +25,7 @@ const TO_BUILD = [
 ];
 
 /** @type {Need[]} */
-const TO_TEST = [
-  {
-    commands: ["chromium", "chromium-browser", "google-chrome"],
-    packages: ["chromium", "fonts-liberation"],
-  },
-];
+const TO_TEST = [{ commands: ["chromium"], packages: ["chromium", "fonts-liberation"] }];
 
 /**
  * Installs what is missing, or says what to type and exits with 1.
