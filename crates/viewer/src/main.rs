@@ -1,0 +1,2 @@
+//! Many viewers at once.
+fn main() {}
