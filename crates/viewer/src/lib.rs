@@ -151,9 +151,13 @@ impl Viewer {
         let socket = UdpSocket::bind((options.address, 0)).await?;
         let mut peer = Peer::new(&options, socket.local_addr()?, started)?;
         let (sdp, candidate) = peer.offer(options.trickle, Instant::now())?;
-        signalling.offer(&sdp).await.map_err(Box::new)?;
-        if let Some(candidate) = candidate {
-            signalling.candidate(&candidate).await.map_err(Box::new)?;
+        let mut sent = signalling.offer(&sdp).await;
+        if let (Ok(()), Some(candidate)) = (&sent, candidate) {
+            sent = signalling.candidate(&candidate).await;
+        }
+        if let Err(error) = sent {
+            // What the server said before it hung up is still to be read, and says more.
+            tracing::debug!(%error, "the offer was not sent");
         }
 
         let (controls, orders) = mpsc::channel(CONTROLS);
@@ -332,15 +336,17 @@ impl Driver {
         /// More than any Ethernet's datagram.
         const MTU: usize = 2048;
         let mut buffer = [0; MTU];
+        let mut report = self.shared.report.lock();
         for _ in 0..BATCH {
             let Ok((length, from)) = self.socket.try_recv_from(&mut buffer) else {
                 return;
             };
             let datagram = buffer.get(..length).unwrap_or_default();
             if is_rtp(datagram) && self.loss.next() {
-                self.shared.report.lock().dropped_on_purpose += 1;
+                report.dropped_on_purpose += 1;
             } else {
-                self.peer.receive(datagram, from, Instant::now());
+                self.peer
+                    .receive(datagram, from, &mut report, Instant::now());
             }
         }
     }
@@ -356,7 +362,12 @@ impl Driver {
             }
             Incoming::Answer(sdp) => {
                 let elapsed_ms = (now - self.started).as_secs_f64() * 1000.0;
-                self.shared.report.lock().times.answer_ms.get_or_insert(elapsed_ms);
+                self.shared
+                    .report
+                    .lock()
+                    .times
+                    .answer_ms
+                    .get_or_insert(elapsed_ms);
                 if let Err(error) = self.peer.answer(sdp, now) {
                     self.end(format!("the answer is unusable: {error}"));
                 }
@@ -448,7 +459,13 @@ mod tests {
     fn only_rtp_is_lost_on_purpose() {
         assert!(is_rtp(&[0x80, 0x6d, 0, 1]));
         assert!(is_rtp(&[0x80, 0xed, 0, 1]));
-        for other in [&[0x80, 200][..], &[0x81, 206], &[0x00, 0x01], &[22, 254], &[]] {
+        for other in [
+            &[0x80, 200][..],
+            &[0x81, 206],
+            &[0x00, 0x01],
+            &[22, 254],
+            &[],
+        ] {
             assert!(!is_rtp(other), "{other:?}");
         }
     }

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use parking_lot::Mutex;
 use rtc::data_channel::RTCDataChannelId;
-use rtc::interceptor::{NackGeneratorBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder};
+use rtc::interceptor::{
+    NackGeneratorBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder,
+};
 use rtc::media_stream::{MediaStreamTrack, MediaStreamTrackId};
 use rtc::peer_connection::configuration::interceptor_registry::Slot;
 use rtc::peer_connection::configuration::media_engine::{
@@ -38,11 +40,11 @@ use rtc::shared::error::Error;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use rtc::statistics::StatsSelector;
 
-use crate::ViewerOptions;
 use crate::media::{FrameAssembler, FrameEvent, VideoPacket};
 use crate::observer::{Observed, Observer};
 use crate::report::{OpusPacket, Report, SenderReport, keep};
 use crate::sequence::SequenceTracker;
+use crate::{ViewerOptions, is_rtp};
 
 /// The payload types that we offer.
 const H264: u8 = 109;
@@ -52,6 +54,8 @@ const OPUS: u8 = 111;
 const NACK_INTERVAL: Duration = Duration::from_millis(30);
 /// Between keyframe requests while none comes.
 const PLI_INTERVAL: Duration = Duration::from_millis(200);
+/// Packets; a repetition that comes after so many others is refused. `rtc`'s own 64 is less than a keyframe.
+const REPLAY_WINDOW: usize = 1024;
 const MICROPHONE_PACKET: Duration = Duration::from_millis(20);
 /// 20 ms at 48 kHz.
 const MICROPHONE_STEP: u32 = 960;
@@ -108,6 +112,7 @@ impl Peer {
             .with_setting_engine(
                 SettingEngineBuilder::new()
                     .with_srtp_protection_profiles(options.srtp_profiles.clone())
+                    .with_srtp_replay_protection_window(REPLAY_WINDOW)
                     .build(),
             )
             .with_media_engine(media_engine(options.send_nack)?)
@@ -180,7 +185,16 @@ impl Peer {
     }
 
     /// Takes a datagram. [`Self::process`] is to follow, once for many.
-    pub(crate) fn receive(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) {
+    pub(crate) fn receive(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        report: &mut Report,
+        now: Instant,
+    ) {
+        if self.is_duplicate(datagram) {
+            return;
+        }
         let read = self.connection.handle_read(TaggedBytesMut {
             now,
             transport: TransportContext {
@@ -194,6 +208,7 @@ impl Peer {
         if let Err(error) = read {
             tracing::debug!(%from, %error, "a datagram was refused");
         }
+        self.read(report, now);
     }
 
     /// Does what is due, and writes down what happened.
@@ -203,19 +218,7 @@ impl Peer {
         {
             tracing::debug!(%error, "a timer failed");
         }
-        while let Some(event) = self.connection.poll_event() {
-            self.on_event(event, report, now);
-        }
-        while let Some(tagged) = self.connection.poll_read() {
-            match tagged.message {
-                RTCMessage::RtpPacket(track, packet) => self.on_rtp(&track, packet, report, now),
-                RTCMessage::DataChannelMessage(_, message) => keep(
-                    &mut report.commands,
-                    String::from_utf8_lossy(&message.data).into_owned(),
-                ),
-                _ => {}
-            }
-        }
+        self.read(report, now);
         self.on_frames(report, now);
         self.speak(report, now);
         if self.keyframe_wanted
@@ -236,12 +239,20 @@ impl Peer {
     /// When [`Self::process`] is due although nothing came.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let microphone = self.microphone.as_ref().and_then(|mic| mic.due);
-        self.connection.poll_timeout().into_iter().chain(microphone).min()
+        self.connection
+            .poll_timeout()
+            .into_iter()
+            .chain(microphone)
+            .min()
     }
 
     /// Sends a picture loss indication, if there is video.
     pub(crate) fn request_keyframe(&mut self, now: Instant) {
-        let Some(track) = self.tracks.iter().find(|track| track.kind == RtpCodecKind::Video) else {
+        let Some(track) = self
+            .tracks
+            .iter()
+            .find(|track| track.kind == RtpCodecKind::Video)
+        else {
             return;
         };
         let pli = PictureLossIndication {
@@ -271,6 +282,38 @@ impl Peer {
         }
     }
 
+    fn read(&mut self, report: &mut Report, now: Instant) {
+        while let Some(event) = self.connection.poll_event() {
+            self.on_event(event, report, now);
+        }
+        while let Some(tagged) = self.connection.poll_read() {
+            match tagged.message {
+                RTCMessage::RtpPacket(track, packet) => self.on_rtp(&track, packet, report, now),
+                RTCMessage::DataChannelMessage(_, message) => keep(
+                    &mut report.commands,
+                    String::from_utf8_lossy(&message.data).into_owned(),
+                ),
+                _ => {}
+            }
+        }
+    }
+
+    /// Counts a doubled RTP packet. `rtc` would drop it as a replay, and say nothing.
+    fn is_duplicate(&mut self, datagram: &[u8]) -> bool {
+        let Some((header, _)) = datagram.split_first_chunk::<12>() else {
+            return false;
+        };
+        let [_, _, s0, s1, _, _, _, _, ssrc @ ..] = *header;
+        let (sequence, ssrc) = (u16::from_be_bytes([s0, s1]), u32::from_be_bytes(ssrc));
+        let track = self.tracks.iter().find(|track| track.ssrc == ssrc);
+        let tracker = match track.map(|track| track.kind) {
+            Some(RtpCodecKind::Video) => self.video.as_mut().map(|(tracker, _)| tracker),
+            Some(RtpCodecKind::Audio) => self.audio.as_mut(),
+            _ => None,
+        };
+        is_rtp(datagram) && tracker.is_some_and(|tracker| tracker.is_duplicate(sequence))
+    }
+
     fn on_event(&mut self, event: RTCPeerConnectionEvent, report: &mut Report, now: Instant) {
         let elapsed = self.elapsed_ms(now);
         match event {
@@ -289,7 +332,9 @@ impl Peer {
                     }
                 }
                 RTCPeerConnectionState::Failed => {
-                    report.closed.get_or_insert("the connection failed".to_owned());
+                    report
+                        .closed
+                        .get_or_insert("the connection failed".to_owned());
                 }
                 _ => {}
             },
@@ -322,7 +367,11 @@ impl Peer {
         report: &mut Report,
         now: Instant,
     ) {
-        let kind = self.tracks.iter().find(|known| known.id == *track).map(|known| known.kind);
+        let kind = self
+            .tracks
+            .iter()
+            .find(|known| known.id == *track)
+            .map(|known| known.kind);
         match kind {
             Some(RtpCodecKind::Video) => self.on_video(packet, report, now),
             Some(RtpCodecKind::Audio) => self.on_audio(packet, report, now),
@@ -334,7 +383,10 @@ impl Peer {
         let header = packet.header;
         report.video.ssrc = Some(header.ssrc);
         report.video.bytes += packet.payload.len() as u64;
-        report.times.first_packet_ms.get_or_insert(self.elapsed_ms(now));
+        report
+            .times
+            .first_packet_ms
+            .get_or_insert(self.elapsed_ms(now));
         let (number, assembler) = match &mut self.video {
             Some((tracker, assembler)) => (tracker.add(header.sequence_number), assembler),
             first @ None => {
@@ -360,7 +412,10 @@ impl Peer {
         let header = packet.header;
         report.audio.ssrc = Some(header.ssrc);
         report.audio.bytes += packet.payload.len() as u64;
-        report.audio.first_packet_ms.get_or_insert(self.elapsed_ms(now));
+        report
+            .audio
+            .first_packet_ms
+            .get_or_insert(self.elapsed_ms(now));
         let new = match &mut self.audio {
             Some(tracker) => tracker.add(header.sequence_number).is_some(),
             None => {
@@ -553,7 +608,15 @@ fn add_audio(
             ssrc: Some(ssrc),
             ..Default::default()
         },
-        codec: codec(OPUS, MIME_TYPE_OPUS, 48_000, 2, "minptime=10;useinbandfec=1", vec![]).rtp_codec,
+        codec: codec(
+            OPUS,
+            MIME_TYPE_OPUS,
+            48_000,
+            2,
+            "minptime=10;useinbandfec=1",
+            vec![],
+        )
+        .rtp_codec,
         ..Default::default()
     };
     let track = MediaStreamTrack::new(

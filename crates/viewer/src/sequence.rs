@@ -56,6 +56,14 @@ impl SequenceTracker {
         Some(number)
     }
 
+    /// Whether this is a packet that came before; it is counted then.
+    pub(crate) fn is_duplicate(&mut self, sequence: u16) -> bool {
+        let back = u64::from((self.highest as u16).wrapping_sub(sequence));
+        let duplicate = back < WINDOW && self.is_marked(self.highest - back);
+        self.counts.duplicates += u64::from(duplicate);
+        duplicate
+    }
+
     /// The counts so far.
     pub(crate) fn counts(&self) -> Sequence {
         Sequence {
@@ -101,15 +109,30 @@ mod tests {
     #[test]
     fn a_packet_that_never_comes_is_lost_and_a_late_one_is_not() {
         let lost = counts(&[65_534, 65_535, 1, 2]);
-        assert_eq!((lost.received, lost.lost, lost.gaps, lost.late), (4, 1, 1, 0));
+        assert_eq!(
+            (lost.received, lost.lost, lost.gaps, lost.late),
+            (4, 1, 1, 0)
+        );
         let late = counts(&[65_534, 65_535, 1, 2, 0]);
-        assert_eq!((late.received, late.lost, late.gaps, late.late), (5, 0, 1, 1));
+        assert_eq!(
+            (late.received, late.lost, late.gaps, late.late),
+            (5, 0, 1, 1)
+        );
     }
 
     #[test]
     fn a_packet_that_comes_twice_is_a_duplicate() {
         let twice = counts(&[7, 8, 8, 9, 7]);
         assert_eq!((twice.received, twice.lost, twice.duplicates), (3, 0, 2));
+    }
+
+    #[test]
+    fn a_duplicate_is_known_before_it_is_added() {
+        let mut tracker = SequenceTracker::new(65_535);
+        tracker.add(1);
+        assert!(tracker.is_duplicate(65_535) && tracker.is_duplicate(1));
+        assert!(!tracker.is_duplicate(0) && !tracker.is_duplicate(2));
+        assert_eq!((tracker.counts().duplicates, tracker.counts().lost), (2, 1));
     }
 
     #[test]

@@ -88,7 +88,9 @@ fn parse(text: &str) -> Incoming {
             peer_id: text_of(&message["peerId"]),
         },
         Some("ping") => Incoming::Ping,
-        Some("answer") => text_of(&message["data"]["sdp"]).map_or(Incoming::Other, Incoming::Answer),
+        Some("answer") => {
+            text_of(&message["data"]["sdp"]).map_or(Incoming::Other, Incoming::Answer)
+        }
         Some("ice-candidate") => serde_json::from_value(message["data"].take())
             .map_or(Incoming::Other, Incoming::Candidate),
         Some("error") => Incoming::Error(text_of(&message["error"]).unwrap_or_default()),
@@ -112,7 +114,13 @@ mod tests {
         assert!(
             matches!(parse(candidate), Incoming::Candidate(c) if c.sdp_mid.as_deref() == Some("0"))
         );
-        for other in ["", "[]", "{}", r#"{"type":"answer"}"#, r#"{"type":"new","data":1}"#] {
+        for other in [
+            "",
+            "[]",
+            "{}",
+            r#"{"type":"answer"}"#,
+            r#"{"type":"new","data":1}"#,
+        ] {
             assert!(matches!(parse(other), Incoming::Other), "{other}");
         }
     }

@@ -12,8 +12,8 @@ use openh264::encoder::{BitRate, Encoder, EncoderConfig, FrameRate};
 use openh264::formats::YUVBuffer;
 use parking_lot::Mutex;
 use rtc::interceptor::{
-    Interceptor, NackResponderBuilder, Packet, ReceiverReportBuilder, Registry, SenderReportBuilder,
-    Slot, StreamInfo, TaggedPacket,
+    Interceptor, NackResponderBuilder, Packet, ReceiverReportBuilder, Registry,
+    SenderReportBuilder, Slot, StreamInfo, TaggedPacket,
 };
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
@@ -80,7 +80,10 @@ pub async fn serve(behaviour: Behaviour) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let log = Arc::<Mutex<Log>>::default();
-    let server = Server { url, log: log.clone() };
+    let server = Server {
+        url,
+        log: log.clone(),
+    };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(one_viewer(stream, behaviour, log.clone()));
@@ -99,7 +102,11 @@ pub fn luma(frame: u64) -> Vec<u8> {
 async fn one_viewer(stream: TcpStream, behaviour: Behaviour, log: Arc<Mutex<Log>>) {
     let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
     if behaviour.full {
-        send(&mut socket, json!({"type": "error", "error": "Server full"})).await;
+        send(
+            &mut socket,
+            json!({"type": "error", "error": "Server full"}),
+        )
+        .await;
         socket.close(None).await.ok();
         return;
     }
@@ -112,7 +119,10 @@ async fn one_viewer(stream: TcpStream, behaviour: Behaviour, log: Arc<Mutex<Log>
     loop {
         peer.work(Instant::now());
         while let Some(out) = peer.connection.poll_write() {
-            peer.udp.send_to(&out.message, out.transport.peer_addr).await.ok();
+            peer.udp
+                .send_to(&out.message, out.transport.peer_addr)
+                .await
+                .ok();
         }
         let due = peer.due();
         tokio::select! {
@@ -186,7 +196,9 @@ impl Peer {
             .with(Slot::SenderReport, SenderReportBuilder::new().build());
         let mut engine = MediaEngine::default();
         engine.register_codec(h264(), RtpCodecKind::Video).unwrap();
-        engine.register_codec(opus_codec(), RtpCodecKind::Audio).unwrap();
+        engine
+            .register_codec(opus_codec(), RtpCodecKind::Audio)
+            .unwrap();
         if behaviour.rtx {
             engine.register_codec(rtx(), RtpCodecKind::Video).unwrap();
         }
@@ -209,9 +221,11 @@ impl Peer {
             answered_plis: 0,
             video: None,
             audio: None,
-            encoder: Encoder::with_api_config(openh264::OpenH264API::from_source(), config).unwrap(),
+            encoder: Encoder::with_api_config(openh264::OpenH264API::from_source(), config)
+                .unwrap(),
             payloader: H264Payloader::default(),
-            opus: opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Audio).unwrap(),
+            opus: opus::Encoder::new(48_000, opus::Channels::Mono, opus::Application::Audio)
+                .unwrap(),
             video_sequence: 65_500,
             audio_sequence: 65_500,
             frames: 0,
@@ -225,8 +239,20 @@ impl Peer {
         let offer = RTCSessionDescription::offer(offer.to_owned()).unwrap();
         self.connection.set_remote_description(now, offer).unwrap();
         let rtx = self.behaviour.rtx.then_some(RTX_SSRC);
-        let video = track("video", RtpCodecKind::Video, VIDEO_SSRC, rtx, h264().rtp_codec);
-        let audio = track("audio", RtpCodecKind::Audio, AUDIO_SSRC, None, opus_codec().rtp_codec);
+        let video = track(
+            "video",
+            RtpCodecKind::Video,
+            VIDEO_SSRC,
+            rtx,
+            h264().rtp_codec,
+        );
+        let audio = track(
+            "audio",
+            RtpCodecKind::Audio,
+            AUDIO_SSRC,
+            None,
+            opus_codec().rtp_codec,
+        );
         self.video = Some(self.connection.add_track(video).unwrap());
         self.audio = Some(self.connection.add_track(audio).unwrap());
         let local = self.udp.local_addr().unwrap();
@@ -243,12 +269,18 @@ impl Peer {
         let candidate = candidate.new_candidate_host().unwrap();
         let candidate = RTCIceCandidate::from(&candidate).to_json().unwrap();
         if !self.behaviour.trickle {
-            self.connection.add_local_candidate(candidate.clone()).unwrap();
+            self.connection
+                .add_local_candidate(candidate.clone())
+                .unwrap();
         }
         let answer = self.connection.create_answer(None).unwrap();
-        self.connection.set_local_description(now, answer.clone()).unwrap();
+        self.connection
+            .set_local_description(now, answer.clone())
+            .unwrap();
         if self.behaviour.trickle {
-            self.connection.add_local_candidate(candidate.clone()).unwrap();
+            self.connection
+                .add_local_candidate(candidate.clone())
+                .unwrap();
         }
         (answer.sdp, serde_json::to_value(candidate).unwrap())
     }
@@ -272,7 +304,10 @@ impl Peer {
             (at + FRAME * self.frames as u32).min(at + OPUS_PACKET * self.opus_packets as u32)
         });
         let peer = self.connection.poll_timeout();
-        peer.into_iter().chain(media).min().unwrap_or(Instant::now() + FRAME)
+        peer.into_iter()
+            .chain(media)
+            .min()
+            .unwrap_or(Instant::now() + FRAME)
     }
 
     fn work(&mut self, now: Instant) {
@@ -335,7 +370,11 @@ impl Peer {
             };
             let packet = rtc::rtp::Packet { header, payload };
             let every = self.behaviour.double_every;
-            let times = if every.is_some_and(|every| self.video_sequence % every == 0) { 2 } else { 1 };
+            let times = if every.is_some_and(|every| self.video_sequence % every == 0) {
+                2
+            } else {
+                1
+            };
             for _ in 0..times {
                 let mut sender = self.connection.rtp_sender(self.video.unwrap()).unwrap();
                 sender.write_rtp(now, packet.clone()).unwrap();
@@ -347,7 +386,8 @@ impl Peer {
     /// 440 Hz, half of full scale.
     fn send_opus(&mut self, now: Instant) {
         let first = self.opus_packets * 960;
-        let wave = |at: u64| (at as f64 / 48_000.0 * 440.0 * std::f64::consts::TAU).sin() * 16_384.0;
+        let wave =
+            |at: u64| (at as f64 / 48_000.0 * 440.0 * std::f64::consts::TAU).sin() * 16_384.0;
         let samples: Vec<i16> = (first..first + 960).map(|at| wave(at) as i16).collect();
         let payload = self.opus.encode_vec(&samples, 1000).unwrap();
         self.log.lock().opus.push(payload.clone());
@@ -362,7 +402,10 @@ impl Peer {
         self.opus_packets += 1;
         self.audio_sequence = self.audio_sequence.wrapping_add(1);
         let mut sender = self.connection.rtp_sender(self.audio.unwrap()).unwrap();
-        let packet = rtc::rtp::Packet { header, payload: payload.into() };
+        let packet = rtc::rtp::Packet {
+            header,
+            payload: payload.into(),
+        };
         sender.write_rtp(now, packet).unwrap();
     }
 }
@@ -393,7 +436,14 @@ fn h264() -> RTCRtpCodecParameters {
         parameter: parameter.to_owned(),
     };
     let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-    codec(109, "video/H264", 90_000, 0, fmtp, vec![nack(""), nack("pli")])
+    codec(
+        109,
+        "video/H264",
+        90_000,
+        0,
+        fmtp,
+        vec![nack(""), nack("pli")],
+    )
 }
 
 fn rtx() -> RTCRtpCodecParameters {
@@ -401,7 +451,14 @@ fn rtx() -> RTCRtpCodecParameters {
 }
 
 fn opus_codec() -> RTCRtpCodecParameters {
-    codec(111, "audio/opus", 48_000, 2, "minptime=10;useinbandfec=1", vec![])
+    codec(
+        111,
+        "audio/opus",
+        48_000,
+        2,
+        "minptime=10;useinbandfec=1",
+        vec![],
+    )
 }
 
 fn codec(
@@ -440,7 +497,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for PliCounter {
 
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(compound) = &packet.message.packet {
-            let is_pli = |part: &&Box<dyn rtc::rtcp::Packet>| part.as_any().is::<PictureLossIndication>();
+            let is_pli =
+                |part: &&Box<dyn rtc::rtcp::Packet>| part.as_any().is::<PictureLossIndication>();
             let plis = compound.iter().filter(is_pli).count() as u64;
             self.plis.fetch_add(plis, Ordering::Relaxed);
         }
