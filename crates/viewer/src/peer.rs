@@ -56,6 +56,10 @@ const NACK_INTERVAL: Duration = Duration::from_millis(30);
 const PLI_INTERVAL: Duration = Duration::from_millis(200);
 /// Packets; a repetition that comes after so many others is refused. `rtc`'s own 64 is less than a keyframe.
 const REPLAY_WINDOW: usize = 1024;
+/// Between connectivity checks: Ta of RFC 8445, 14.2. `rtc`'s own 200 ms would be most of a first frame's time.
+const ICE_INTERVAL: Duration = Duration::from_millis(50);
+/// 10 s of checks.
+const ICE_CHECKS: u16 = 200;
 const MICROPHONE_PACKET: Duration = Duration::from_millis(20);
 /// 20 ms at 48 kHz.
 const MICROPHONE_STEP: u32 = 960;
@@ -113,6 +117,7 @@ impl Peer {
                 SettingEngineBuilder::new()
                     .with_srtp_protection_profiles(options.srtp_profiles.clone())
                     .with_srtp_replay_protection_window(REPLAY_WINDOW)
+                    .with_ice_connection_attempts(Some(ICE_INTERVAL), Some(ICE_CHECKS))
                     .build(),
             )
             .with_media_engine(media_engine(options.send_nack)?)

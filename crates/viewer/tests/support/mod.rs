@@ -40,8 +40,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-pub const WIDTH: usize = 320;
-pub const HEIGHT: usize = 240;
+pub(crate) const WIDTH: usize = 320;
+pub(crate) const HEIGHT: usize = 240;
 const VIDEO_SSRC: u32 = 0x1111;
 const RTX_SSRC: u32 = 0x2222;
 const AUDIO_SSRC: u32 = 0x3333;
@@ -49,34 +49,34 @@ const FRAME: Duration = Duration::from_millis(33);
 const OPUS_PACKET: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Sends each n-th video packet twice.
-    pub double_every: Option<u16>,
+    pub(crate) double_every: Option<u16>,
     /// Declares an RTX stream.
-    pub rtx: bool,
+    pub(crate) rtx: bool,
     /// Sends the first candidate by trickle rather than in the answer.
-    pub trickle: bool,
+    pub(crate) trickle: bool,
     /// Refuses everybody.
-    pub full: bool,
+    pub(crate) full: bool,
 }
 
 /// What the server did and got, all viewers together.
 #[derive(Default)]
-pub struct Log {
-    pub frames: Vec<(u32, Vec<u8>)>,
-    pub opus: Vec<Vec<u8>>,
-    pub microphone: Vec<Vec<u8>>,
-    pub commands: Vec<String>,
-    pub pongs: usize,
+pub(crate) struct Log {
+    pub(crate) frames: Vec<(u32, Vec<u8>)>,
+    pub(crate) opus: Vec<Vec<u8>>,
+    pub(crate) microphone: Vec<Vec<u8>>,
+    pub(crate) commands: Vec<String>,
+    pub(crate) pongs: usize,
 }
 
-pub struct Server {
-    pub url: String,
-    pub log: Arc<Mutex<Log>>,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) log: Arc<Mutex<Log>>,
 }
 
 /// Listens until the test ends.
-pub async fn serve(behaviour: Behaviour) -> Server {
+pub(crate) async fn serve(behaviour: Behaviour) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let log = Arc::<Mutex<Log>>::default();
@@ -93,7 +93,7 @@ pub async fn serve(behaviour: Behaviour) -> Server {
 }
 
 /// Grey that depends on place and time: cheap to encode, easy to tell apart.
-pub fn luma(frame: u64) -> Vec<u8> {
+pub(crate) fn luma(frame: u64) -> Vec<u8> {
     (0..WIDTH * HEIGHT)
         .map(|at| (64 + (at % WIDTH + at / WIDTH * 2 + frame as usize * 3) / 8 % 128) as u8)
         .collect()
@@ -203,7 +203,11 @@ impl Peer {
             engine.register_codec(rtx(), RtpCodecKind::Video).unwrap();
         }
         let connection = RTCPeerConnectionBuilder::new()
-            .with_setting_engine(SettingEngineBuilder::new().build())
+            .with_setting_engine(
+                SettingEngineBuilder::new()
+                    .with_ice_connection_attempts(Some(Duration::from_millis(50)), None)
+                    .build(),
+            )
             .with_media_engine(engine)
             .with_interceptor_registry(registry)
             .build(Instant::now())
