@@ -89,6 +89,8 @@ pub enum DropReason {
     },
     /// The compressed picture or sound cannot be decoded.
     Undecodable(&'static str),
+    /// `data` is not bytes.
+    NotBytes,
     /// `timestamp` is not a finite number.
     BadTimestamp,
     /// No sample at all, or half a sample.
@@ -110,6 +112,7 @@ impl DropReason {
             Self::BadDimensions { .. } => "bad-dimensions",
             Self::ShortBuffer { .. } => "short-buffer",
             Self::Undecodable(_) => "undecodable",
+            Self::NotBytes => "not-bytes",
             Self::BadTimestamp => "bad-timestamp",
             Self::BadLength(_) => "bad-length",
             Self::BadSampleRate(_) => "bad-sample-rate",
@@ -139,6 +142,7 @@ impl fmt::Display for DropReason {
                 )
             }
             Self::Undecodable(format) => write!(f, "`data` is not a readable {format}"),
+            Self::NotBytes => write!(f, "`data` must be a Buffer or Uint8Array"),
             Self::BadTimestamp => write!(f, "`timestamp` must be a finite number of milliseconds"),
             Self::BadLength(length) => {
                 write!(

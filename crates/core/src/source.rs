@@ -1,1 +1,472 @@
-//! The source handle: what a bridge pushes into.
+//! The handle that media is pushed into: it checks, counts and hands on to every output.
+//!
+//! A source works without any server; a server attaches outputs to it. Nothing that is pushed can fail:
+//! what cannot be sent is counted, and reported at most once a second for pictures and once for sound.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::config::MediaConfig;
+use crate::error::DropReason;
+use crate::event::{Event, EventSink};
+use crate::media::audio::check_audio;
+use crate::media::{AudioChunk, PushOutcome, VideoFrame, check_video};
+use crate::metrics::{Metrics, Recorder};
+
+/// Warnings of one kind come at most this often.
+const WARNING_INTERVAL_MS: f64 = 1_000.0;
+
+/// Where pushed media goes: a server's stream. Called on the pusher's thread: it copies and returns.
+pub trait MediaOutput: Send + Sync + 'static {
+    /// Takes a frame that was checked.
+    fn push_video(&self, frame: VideoFrame<'_>);
+    /// Takes a chunk that was checked; refuses it when its queue is full.
+    fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome;
+    /// What became of all that was pushed so far.
+    fn counts(&self) -> OutputCounts;
+}
+
+/// What an output did since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OutputCounts {
+    /// Frames encoded; a frame that was repeated for a keyframe counts again.
+    pub encoded_frames: u64,
+    /// Frames that newer ones replaced before they were encoded.
+    pub superseded_frames: u64,
+    /// Frames that turned out undecodable on the encoder's thread.
+    pub undecodable_frames: u64,
+    /// Encoded frames that a decoder can begin at.
+    pub keyframes: u64,
+    /// Sound that waits to be played, in ms.
+    pub queued_audio_ms: f64,
+}
+
+impl OutputCounts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            encoded_frames: self.encoded_frames + other.encoded_frames,
+            superseded_frames: self.superseded_frames + other.superseded_frames,
+            undecodable_frames: self.undecodable_frames + other.undecodable_frames,
+            keyframes: self.keyframes + other.keyframes,
+            queued_audio_ms: self.queued_audio_ms.max(other.queued_audio_ms),
+        }
+    }
+
+    /// What was added since `before`.
+    fn since(self, before: Self) -> Self {
+        Self {
+            encoded_frames: self.encoded_frames.saturating_sub(before.encoded_frames),
+            superseded_frames: self.superseded_frames.saturating_sub(before.superseded_frames),
+            undecodable_frames: self.undecodable_frames.saturating_sub(before.undecodable_frames),
+            keyframes: self.keyframes.saturating_sub(before.keyframes),
+            queued_audio_ms: self.queued_audio_ms,
+        }
+    }
+}
+
+/// Pictures or sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaKind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
+/// What a bridge pushes into.
+pub struct Source {
+    config: MediaConfig,
+    warnings: Arc<dyn EventSink>,
+    is_streaming: AtomicBool,
+    /// Replaced as a whole, so that a push never holds the lock while an output copies.
+    outputs: Mutex<Arc<[Weak<dyn MediaOutput>]>>,
+    book: Mutex<Book>,
+}
+
+/// What is kept of the pushes.
+struct Book {
+    recorder: Recorder,
+    /// What the outputs had counted when they were last asked.
+    absorbed: OutputCounts,
+    video_warnings: Limiter,
+    audio_warnings: Limiter,
+}
+
+impl Source {
+    /// A source that is not started. `warnings` gets [`Event::Warning`]s, from any thread.
+    pub fn new(config: MediaConfig, warnings: Arc<dyn EventSink>) -> Arc<Self> {
+        let book = Book {
+            recorder: Recorder::new(config.video_fps),
+            absorbed: OutputCounts::default(),
+            video_warnings: Limiter::default(),
+            audio_warnings: Limiter::default(),
+        };
+        Arc::new(Self {
+            config,
+            warnings,
+            is_streaming: AtomicBool::new(false),
+            outputs: Mutex::new(Arc::new([])),
+            book: Mutex::new(book),
+        })
+    }
+
+    /// What it was made with.
+    pub fn config(&self) -> &MediaConfig {
+        &self.config
+    }
+
+    /// Lets pushes through. False: it was started.
+    pub fn start(&self) -> bool {
+        self.switch(true)
+    }
+
+    /// Refuses pushes from now on. False: it was not started.
+    pub fn stop(&self) -> bool {
+        self.switch(false)
+    }
+
+    /// Whether pushes are let through.
+    pub fn is_streaming(&self) -> bool {
+        self.is_streaming.load(Ordering::Acquire)
+    }
+
+    /// Checks and counts a frame, and hands it to every output. `now_ms` is of the Unix clock.
+    pub fn push_video(&self, frame: VideoFrame<'_>, now_ms: f64) -> PushOutcome {
+        if let Err(reason) = check_video(&frame) {
+            return self.refuse_video(reason, frame.timestamp_ms, now_ms);
+        }
+        if !self.is_streaming() {
+            return self.refuse_video(DropReason::NotStarted, frame.timestamp_ms, now_ms);
+        }
+        self.book
+            .lock()
+            .recorder
+            .video(frame.timestamp_ms, now_ms, None);
+        for output in self.live_outputs() {
+            output.push_video(frame);
+        }
+        PushOutcome::Queued
+    }
+
+    /// Counts a push that is not even a [`VideoFrame`], such as one of an unknown format.
+    pub fn refuse_video(&self, reason: DropReason, timestamp_ms: f64, now_ms: f64) -> PushOutcome {
+        self.refuse(MediaKind::Video, reason, now_ms, |recorder, reason| {
+            recorder.video(timestamp_ms, now_ms, Some(reason));
+        })
+    }
+
+    /// Checks and counts a chunk, and hands it to every output. It is dropped only if none takes it.
+    pub fn push_audio(&self, chunk: AudioChunk<'_>, now_ms: f64) -> PushOutcome {
+        if let Err(reason) = check_audio(&chunk) {
+            return self.refuse_audio(reason, now_ms);
+        }
+        if !self.is_streaming() {
+            return self.refuse_audio(DropReason::NotStarted, now_ms);
+        }
+        let mut refused = None;
+        let mut is_taken = false;
+        for output in self.live_outputs() {
+            match output.push_audio(chunk) {
+                PushOutcome::Queued => is_taken = true,
+                PushOutcome::Dropped(reason) => refused = Some(reason),
+            }
+        }
+        match refused {
+            Some(reason) if !is_taken => self.refuse_audio(reason, now_ms),
+            _ => {
+                self.book.lock().recorder.audio(None);
+                PushOutcome::Queued
+            }
+        }
+    }
+
+    /// Counts a push that is not even an [`AudioChunk`], such as one of an unknown format.
+    pub fn refuse_audio(&self, reason: DropReason, now_ms: f64) -> PushOutcome {
+        self.refuse(MediaKind::Audio, reason, now_ms, |recorder, reason| {
+            recorder.audio(Some(reason));
+        })
+    }
+
+    /// The counters; `now_ms` is of the Unix clock.
+    pub fn metrics(&self, now_ms: f64) -> Metrics {
+        self.absorb();
+        let is_streaming = self.is_streaming();
+        self.book.lock().recorder.snapshot(now_ms, is_streaming)
+    }
+
+    /// Sets the counters to zero.
+    pub fn reset_metrics(&self) {
+        self.absorb();
+        self.book.lock().recorder.reset();
+    }
+
+    /// Takes over what the outputs counted since they were last asked.
+    fn absorb(&self) {
+        let total = self.total();
+        let mut book = self.book.lock();
+        let added = total.since(book.absorbed);
+        book.absorbed = total;
+        book.recorder.output(&added);
+    }
+
+    fn total(&self) -> OutputCounts {
+        self.live_outputs()
+            .map(|output| output.counts())
+            .fold(OutputCounts::default(), OutputCounts::plus)
+    }
+
+    /// Hands what is pushed to `output` too, as long as it lives. Adding it twice is once.
+    pub fn add_output(&self, output: Weak<dyn MediaOutput>) {
+        let mut outputs = self.outputs.lock();
+        *outputs = without(&outputs, &output)
+            .chain([Weak::clone(&output)])
+            .collect();
+    }
+
+    /// Hands nothing more to `output`.
+    pub fn remove_output(&self, output: &Weak<dyn MediaOutput>) {
+        self.absorb();
+        {
+            let mut outputs = self.outputs.lock();
+            *outputs = without(&outputs, output).collect();
+        }
+        let remaining = self.total();
+        self.book.lock().absorbed = remaining;
+    }
+
+    fn switch(&self, on: bool) -> bool {
+        let changed = self.is_streaming.swap(on, Ordering::AcqRel) != on;
+        if changed {
+            let mut book = self.book.lock();
+            book.video_warnings = Limiter::default();
+            book.audio_warnings = Limiter::default();
+        }
+        changed
+    }
+
+    fn live_outputs(&self) -> impl Iterator<Item = Arc<dyn MediaOutput>> {
+        let outputs = Arc::clone(&self.outputs.lock());
+        (0..outputs.len()).filter_map(move |at| outputs.get(at).and_then(Weak::upgrade))
+    }
+
+    /// A bridge that is not started counts nothing, and that is the only reason it gives.
+    fn refuse(
+        &self,
+        kind: MediaKind,
+        reason: DropReason,
+        now_ms: f64,
+        count: impl FnOnce(&mut Recorder, &DropReason),
+    ) -> PushOutcome {
+        let reason = if self.is_streaming() {
+            count(&mut self.book.lock().recorder, &reason);
+            reason
+        } else {
+            DropReason::NotStarted
+        };
+        self.warn(kind, &reason, now_ms);
+        PushOutcome::Dropped(reason)
+    }
+
+    fn warn(&self, kind: MediaKind, reason: &DropReason, now_ms: f64) {
+        let what = match kind {
+            MediaKind::Video => "video frame",
+            MediaKind::Audio => "audio chunk",
+        };
+        if self.config.debug {
+            tracing::debug!("{what} dropped: {reason}");
+        }
+        let permit = {
+            let mut book = self.book.lock();
+            match kind {
+                MediaKind::Video => book.video_warnings.permit(now_ms),
+                MediaKind::Audio => book.audio_warnings.permit(now_ms),
+            }
+        };
+        let text = match permit {
+            None => return,
+            Some(0) => format!("{what} dropped: {reason}"),
+            Some(held_back) => {
+                format!("{what} dropped: {reason} ({held_back} more since the last warning)")
+            }
+        };
+        self.warnings.emit(Event::Warning(text));
+    }
+}
+
+fn without<'a>(
+    outputs: &'a [Weak<dyn MediaOutput>],
+    output: &'a Weak<dyn MediaOutput>,
+) -> impl Iterator<Item = Weak<dyn MediaOutput>> + 'a {
+    outputs
+        .iter()
+        .filter(move |other| other.strong_count() > 0 && !other.ptr_eq(output))
+        .cloned()
+}
+
+/// Lets one warning through an interval, and remembers how many it held back.
+#[derive(Debug, Default)]
+struct Limiter {
+    last_ms: Option<f64>,
+    held_back: u64,
+}
+
+impl Limiter {
+    fn permit(&mut self, now_ms: f64) -> Option<u64> {
+        // A clock that was set back lets one through rather than none for as long.
+        if self
+            .last_ms
+            .is_some_and(|last| (now_ms - last).abs() < WARNING_INTERVAL_MS)
+        {
+            self.held_back += 1;
+            return None;
+        }
+        self.last_ms = Some(now_ms);
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{PixelFormat, SampleFormat};
+
+    #[derive(Default)]
+    struct Output {
+        frames: Mutex<Vec<f64>>,
+        chunks: Mutex<usize>,
+        is_full: bool,
+    }
+
+    impl MediaOutput for Output {
+        fn push_video(&self, frame: VideoFrame<'_>) {
+            self.frames.lock().push(frame.timestamp_ms);
+        }
+
+        fn push_audio(&self, _chunk: AudioChunk<'_>) -> PushOutcome {
+            if self.is_full {
+                return PushOutcome::Dropped(DropReason::QueueFull);
+            }
+            *self.chunks.lock() += 1;
+            PushOutcome::Queued
+        }
+    }
+
+    fn source() -> (Arc<Source>, Arc<Mutex<Vec<Event>>>) {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&events);
+        let sink = Arc::new(move |event| seen.lock().push(event));
+        (Source::new(MediaConfig::default(), sink), events)
+    }
+
+    fn weak(output: &Arc<Output>) -> Weak<dyn MediaOutput> {
+        let output: Arc<dyn MediaOutput> = output.clone();
+        Arc::downgrade(&output)
+    }
+
+    fn frame(data: &[u8]) -> VideoFrame<'_> {
+        VideoFrame {
+            data,
+            width: 2,
+            height: 2,
+            timestamp_ms: 7.0,
+            format: PixelFormat::Rgba,
+        }
+    }
+
+    fn chunk(data: &[u8]) -> AudioChunk<'_> {
+        AudioChunk {
+            data,
+            sample_rate: 16_000,
+            channels: 1,
+            timestamp_ms: 7.0,
+            format: SampleFormat::Pcm,
+        }
+    }
+
+    #[test]
+    fn a_push_reaches_every_output_until_it_is_removed() {
+        let (source, _) = source();
+        let (one, two) = (Arc::new(Output::default()), Arc::new(Output::default()));
+        source.add_output(weak(&one));
+        source.add_output(weak(&one));
+        source.add_output(weak(&two));
+        assert!(source.start());
+        assert!(!source.start());
+        assert_eq!(
+            source.push_video(frame(&[0; 16]), 10.0),
+            PushOutcome::Queued
+        );
+        source.remove_output(&weak(&two));
+        source.push_audio(chunk(&[0; 640]), 10.0);
+        assert_eq!(one.frames.lock().len(), 1);
+        assert_eq!(two.frames.lock().len(), 1);
+        assert_eq!((*one.chunks.lock(), *two.chunks.lock()), (1, 0));
+    }
+
+    #[test]
+    fn nothing_passes_or_counts_before_start_and_one_warning_says_so() {
+        let (source, events) = source();
+        let output = Arc::new(Output::default());
+        source.add_output(weak(&output));
+        for _ in 0..30 {
+            let outcome = source.push_video(frame(&[0; 16]), 10.0);
+            assert_eq!(outcome, PushOutcome::Dropped(DropReason::NotStarted));
+        }
+        assert_eq!(source.metrics(10.0), Metrics::default());
+        assert!(output.frames.lock().is_empty());
+        assert_eq!(events.lock().len(), 1);
+    }
+
+    #[test]
+    fn invalid_content_is_counted_and_reported_once_a_second() {
+        let (source, events) = source();
+        source.start();
+        for frame_number in 0..60 {
+            let now = f64::from(frame_number) * 1_000.0 / 30.0;
+            source.push_video(frame(&[0; 3]), now);
+        }
+        let metrics = source.metrics(2_000.0);
+        assert_eq!((metrics.video_frames, metrics.invalid_frames), (60, 60));
+        let events = events.lock();
+        assert_eq!(events.len(), 2);
+        assert!(
+            matches!(&events[1], Event::Warning(text) if text.ends_with("(29 more since the last warning)"))
+        );
+    }
+
+    #[test]
+    fn a_chunk_is_dropped_only_if_every_output_refuses_it() {
+        let (source, _) = source();
+        source.start();
+        let full = Arc::new(Output {
+            is_full: true,
+            ..Output::default()
+        });
+        source.add_output(weak(&full));
+        let outcome = source.push_audio(chunk(&[0; 640]), 0.0);
+        assert_eq!(outcome, PushOutcome::Dropped(DropReason::QueueFull));
+        let roomy = Arc::new(Output::default());
+        source.add_output(weak(&roomy));
+        assert_eq!(
+            source.push_audio(chunk(&[0; 640]), 0.0),
+            PushOutcome::Queued
+        );
+        let metrics = source.metrics(0.0);
+        assert_eq!((metrics.audio_chunks, metrics.dropped_chunks), (2, 1));
+    }
+
+    #[test]
+    fn what_an_encoder_finds_out_later_is_counted_too() {
+        let (source, events) = source();
+        source.start();
+        source.push_video(frame(&[0; 16]), 10.0);
+        source.note_invalid(MediaKind::Video, DropReason::Undecodable("JPEG"), 20.0);
+        source.note_superseded(3);
+        let metrics = source.metrics(20.0);
+        assert_eq!((metrics.invalid_frames, metrics.superseded_frames), (1, 3));
+        assert_eq!(metrics.dropped_frames, 4);
+        assert_eq!(events.lock().len(), 1);
+    }
+}

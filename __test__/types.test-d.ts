@@ -1,0 +1,87 @@
+// Compiled, never run: `tsc --noEmit --strict` is the test.
+import {
+  type AudioChunk,
+  connectMediaBridge,
+  createMediaBridge,
+  createStreamingSystem,
+  createWebRTCServer,
+  MediaBridge,
+  type MediaBridgeConfig,
+  type RTCIceServer,
+  type SignalingMessage,
+  type StreamingSystem,
+  type StreamingSystemConfig,
+  type VideoFrame,
+  type WebRTCConfig,
+  type WebRTCPeer,
+  WebRTCStreamingServer,
+} from "../index.js";
+
+const iceServers: RTCIceServer[] = [
+  { urls: "stun:stun.example.com" },
+  { urls: ["turn:turn.example.com"], username: "user", credential: "pass" },
+];
+const webrtc: WebRTCConfig = { signalingPort: 8081, debug: true, maxClients: 100, iceServers };
+const media: MediaBridgeConfig = { videoFps: 30, microphone: { chunkMs: 100 } };
+const config: StreamingSystemConfig = { webrtc, media };
+const message: SignalingMessage = { type: "announcement", data: { text: "hello" } };
+
+// The calls of the original description compile.
+export async function use(buffer: Buffer): Promise<void> {
+  const system: StreamingSystem = await createStreamingSystem(config);
+  await system.start();
+  const frame: VideoFrame = {
+    data: buffer,
+    width: 512,
+    height: 512,
+    timestamp: Date.now(),
+    format: "RGBA",
+  };
+  const chunk: AudioChunk = {
+    data: buffer,
+    sampleRate: 16000,
+    channels: 1,
+    timestamp: Date.now(),
+    format: "PCM",
+  };
+  await system.bridge.pushVideoFrame(frame);
+  const outcome = await system.bridge.pushAudioChunk(chunk);
+  if (outcome.status === "dropped") console.log(outcome.reason.length, outcome.message.length);
+  await system.bridge.pushAudioChunk({ ...chunk, data: new Int16Array(320) });
+  await system.bridge.pushVideoFrame({ ...frame, data: new Uint8ClampedArray(4) });
+  const { metrics, peerCount, port } = system.getStatus();
+  console.log(metrics.droppedFrames + peerCount, port?.toFixed());
+  system.server.broadcast(message);
+  system.server.broadcast({ type: "custom", anything: 1 });
+  await system.stop();
+  await using other = await createStreamingSystem();
+  other.bridge.resetMetrics();
+}
+
+// Events infer their payloads.
+export function listen(bridge: MediaBridge, server: WebRTCStreamingServer): void {
+  bridge.on("incoming-audio", (chunk) => console.log(chunk.data.byteLength, chunk.sampleRate));
+  bridge.on("incoming-audio", (chunk: AudioChunk) => console.log(chunk.data.toString("base64")));
+  bridge.on("incoming-audio", ({ peerId }) => console.log(peerId.trim()));
+  bridge.once("utterance", ({ peerId, durationMs }) => console.log(peerId.trim(), durationMs.toFixed()));
+  server.on("peer-connected", (peer: WebRTCPeer) => console.log(peer.createdAt.getTime()));
+  server.on("peer-disconnected", ({ peerId, reason }) => console.log(peerId.trim(), reason.trim()));
+  server.on("started", ({ port }) => console.log(port.toFixed()));
+  server.on("error", (error) => console.log(error.message, error.code));
+  connectMediaBridge(createMediaBridge(), createWebRTCServer(webrtc));
+
+  // @ts-expect-error no such event
+  bridge.on("incoming-video", () => {});
+  // @ts-expect-error the payload has no such field
+  server.on("started", ({ host }) => console.log(host));
+  // @ts-expect-error a frame has a width
+  bridge.pushVideoFrame({ data: Buffer.alloc(4), height: 1, timestamp: 0 });
+  // @ts-expect-error no such format
+  bridge.pushVideoFrame({ data: Buffer.alloc(4), width: 1, height: 1, timestamp: 0, format: "BMP" });
+  // @ts-expect-error a port is a number
+  new WebRTCStreamingServer({ signalingPort: "8081" });
+  // @ts-expect-error no such option
+  new MediaBridge({ videoFPS: 30 });
+  // @ts-expect-error the other way round
+  connectMediaBridge(server, bridge);
+}

@@ -1,0 +1,430 @@
+"use strict";
+
+// The JavaScript face of the engine: EventEmitters over the native handles of `binding.js`.
+//
+//   StreamingSystem = MediaBridge (what is pushed) -> WebRTCStreamingServer (who watches)
+//
+// The invariant: no listener's exception, no pushed content and nothing that a browser sends can make an
+// engine call fail; and nothing here keeps the process alive but a server that listens.
+
+const { EventEmitter } = require("node:events");
+const { NativeServer, NativeSource } = require("./binding.js");
+
+/** The native half of each bridge, for the servers that it is connected to. */
+const sources = new WeakMap();
+
+// ---------------------------------------------------------------------------------------------- MediaBridge
+
+class MediaBridge extends EventEmitter {
+  #native;
+
+  constructor(config) {
+    super();
+    this.#native = construct(NativeSource, config);
+    sources.set(this, this.#native);
+  }
+
+  get isStreaming() {
+    return this.#native.isStreaming;
+  }
+
+  async start() {
+    if (!this.#native.start(() => this.#deliver())) {
+      console.warn("[MediaBridge] already started");
+      return;
+    }
+    emit(this, "started");
+  }
+
+  async stop() {
+    if (!this.#native.stop()) return;
+    this.#deliver();
+    emit(this, "stopped");
+  }
+
+  // Not `async`: everything happens inside the call, so that `data` is free as soon as it returns.
+  pushVideoFrame(frame) {
+    const { data, width, height, timestamp, format } = fields(frame);
+    const drop = this.#native.pushVideo(
+      bytes(data),
+      number(width),
+      number(height),
+      number(timestamp),
+      name(format, "RGBA"),
+      Date.now(),
+    );
+    return this.#pushed("video-frame", frame, drop);
+  }
+
+  pushAudioChunk(chunk) {
+    const { data, sampleRate, channels, timestamp, format } = fields(chunk);
+    const drop = this.#native.pushAudio(
+      bytes(data),
+      number(sampleRate),
+      number(channels),
+      number(timestamp),
+      name(format, "PCM"),
+      Date.now(),
+    );
+    return this.#pushed("audio-chunk", chunk, drop);
+  }
+
+  handleIncomingAudio(chunk) {
+    emit(this, "incoming-audio", chunk);
+  }
+
+  getMetrics() {
+    return this.#native.metrics(Date.now());
+  }
+
+  resetMetrics() {
+    this.#native.resetMetrics();
+  }
+
+  #pushed(event, media, drop) {
+    if (drop) this.#deliver();
+    if (drop?.reason !== "not-started") emit(this, event, media);
+    return Promise.resolve(drop ? { status: "dropped", ...drop } : { status: "queued" });
+  }
+
+  #deliver() {
+    for (const { payload } of this.#native.takeEvents()) warn(this, JSON.parse(payload));
+  }
+}
+
+// ------------------------------------------------------------------------------------ WebRTCStreamingServer
+
+class WebRTCStreamingServer extends EventEmitter {
+  #native;
+  #bridges = new WeakSet();
+  /** "stopped", "starting", "started" or "stopping". */
+  #state = "stopped";
+  /** The start or stop under way: the next stop waits for it. */
+  #change = Promise.resolve();
+
+  constructor(config) {
+    super();
+    this.#native = construct(NativeServer, config);
+  }
+
+  get port() {
+    return this.#native.port;
+  }
+
+  async start() {
+    if (this.#state === "stopping") await this.#change;
+    if (this.#state !== "stopped") {
+      throw coded(
+        new Error("already started: call stop() before starting again"),
+        "ERR_ALREADY_STARTED",
+      );
+    }
+    this.#state = "starting";
+    this.#change = this.#listen();
+    await this.#change;
+  }
+
+  async stop() {
+    if (this.#state === "starting") await this.#change.catch(() => {});
+    if (this.#state === "started") {
+      this.#state = "stopping";
+      this.#change = this.#close();
+    }
+    if (this.#state === "stopping") await this.#change;
+  }
+
+  getPeers() {
+    return JSON.parse(this.#native.peers()).map(peer);
+  }
+
+  getPeerCount() {
+    return this.#native.peerCount();
+  }
+
+  getDroppedEvents() {
+    return this.#native.droppedEvents();
+  }
+
+  sendAnswer(peerId, answer) {
+    const known = this.#native.sendAnswer(String(peerId), json("answer", answer));
+    if (!known) warn(this, `cannot send an answer: unknown peer ${peerId}`);
+    return known;
+  }
+
+  sendIceCandidate(peerId, candidate) {
+    const known = this.#native.sendIceCandidate(String(peerId), json("candidate", candidate));
+    if (!known) warn(this, `cannot send an ICE candidate: unknown peer ${peerId}`);
+    return known;
+  }
+
+  broadcast(message) {
+    if (!isObject(message)) throw invalid("message", "an object", message);
+    this.#native.broadcast(json("message", message));
+  }
+
+  sendCommand(peerId, command, data = {}) {
+    if (typeof command !== "string") throw invalid("command", "a string", command);
+    return this.#native.sendCommand(String(peerId), command, json("data", data));
+  }
+
+  /** Of `connectMediaBridge`. Ours come before any listener that might throw. */
+  static connect(server, bridge) {
+    if (server.#bridges.has(bridge)) return;
+    server.#bridges.add(bridge);
+    server.#native.attach(sources.get(bridge));
+    bridge.prependListener("video-frame", (frame) => emit(server, "media-video-frame", frame));
+    bridge.prependListener("audio-chunk", (chunk) => emit(server, "media-audio-chunk", chunk));
+    server.prependListener("incoming-audio", (chunk) => bridge.handleIncomingAudio(chunk));
+    server.prependListener("utterance", (utterance) => emit(bridge, "utterance", utterance));
+  }
+
+  async #listen() {
+    try {
+      const { port, code, message } = await this.#native.start(() => this.#deliver());
+      if (code) throw coded(new Error(message), code);
+      this.#state = "started";
+      emit(this, "started", { port });
+    } catch (error) {
+      this.#state = "stopped";
+      if (this.listenerCount("error") > 0) emit(this, "error", error);
+      throw error;
+    }
+  }
+
+  async #close() {
+    try {
+      await this.#native.stop();
+    } finally {
+      this.#state = "stopped";
+    }
+    this.#deliver();
+    emit(this, "stopped");
+  }
+
+  #deliver() {
+    for (const event of this.#native.takeEvents()) {
+      const payload = JSON.parse(event.payload);
+      switch (event.name) {
+        case "warning":
+          warn(this, payload);
+          break;
+        case "error":
+          fail(this, coded(new Error(payload), "ERR_STREAMING_SERVER"));
+          break;
+        case "peer-connected":
+          emit(this, event.name, peer(payload));
+          break;
+        case "incoming-audio":
+        case "utterance":
+          emit(this, event.name, { ...payload, data: event.data });
+          break;
+        default:
+          emit(this, event.name, payload);
+      }
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------ StreamingSystem
+
+class StreamingSystem {
+  #change = Promise.resolve();
+
+  constructor(server, bridge) {
+    this.server = server;
+    this.bridge = bridge;
+  }
+
+  start() {
+    return this.#next(async () => {
+      if (this.server.port !== null && this.bridge.isStreaming) {
+        console.warn("[StreamingSystem] already started");
+        return;
+      }
+      if (this.server.port === null) await this.server.start();
+      if (!this.bridge.isStreaming) await this.bridge.start();
+    });
+  }
+
+  stop() {
+    return this.#next(async () => {
+      await this.bridge.stop();
+      await this.server.stop();
+    });
+  }
+
+  getStatus() {
+    const { port } = this.server;
+    return {
+      isRunning: port !== null && this.bridge.isStreaming,
+      port,
+      peerCount: this.server.getPeerCount(),
+      metrics: this.bridge.getMetrics(),
+      droppedEvents: this.server.getDroppedEvents(),
+    };
+  }
+
+  [Symbol.asyncDispose]() {
+    return this.stop();
+  }
+
+  /** One start or stop after the other, in the order of the calls. */
+  #next(step) {
+    const done = this.#change.then(step);
+    this.#change = done.catch(() => {});
+    return done;
+  }
+}
+
+async function createStreamingSystem(config) {
+  if (config !== undefined && config !== null && !isObject(config)) {
+    throw invalid("config", "an object", config);
+  }
+  const server = new WebRTCStreamingServer(config?.webrtc);
+  const bridge = new MediaBridge(config?.media);
+  connectMediaBridge(bridge, server);
+  await server.start();
+  return new StreamingSystem(server, bridge);
+}
+
+function createWebRTCServer(config) {
+  return new WebRTCStreamingServer(config);
+}
+
+function createMediaBridge(config) {
+  return new MediaBridge(config);
+}
+
+function connectMediaBridge(bridge, server) {
+  if (!(bridge instanceof MediaBridge)) throw invalid("bridge", "a MediaBridge", bridge);
+  if (!(server instanceof WebRTCStreamingServer)) {
+    throw invalid("server", "a WebRTCStreamingServer", server);
+  }
+  WebRTCStreamingServer.connect(server, bridge);
+}
+
+module.exports = {
+  createStreamingSystem,
+  WebRTCStreamingServer,
+  createWebRTCServer,
+  MediaBridge,
+  createMediaBridge,
+  connectMediaBridge,
+};
+
+// --------------------------------------------------------------------------------------------------- events
+
+/** Emits; a listener that throws is reported and never reaches the engine. */
+function emit(emitter, event, ...payload) {
+  try {
+    emitter.emit(event, ...payload);
+  } catch (error) {
+    console.error(`${label(emitter)} a listener of "${event}" threw:`, error);
+  }
+}
+
+/** To who listens to `warning`, or else to the console. */
+function warn(emitter, text) {
+  if (emitter.listenerCount("warning") > 0) emit(emitter, "warning", text);
+  else console.warn(`${label(emitter)} ${text}`);
+}
+
+/** An `error` that nobody listens to would end the process: the log gets it instead. */
+function fail(emitter, error) {
+  if (emitter.listenerCount("error") > 0) emit(emitter, "error", error);
+  else console.error(`${label(emitter)} ${error.message}`);
+}
+
+function label(emitter) {
+  return emitter instanceof MediaBridge ? "[MediaBridge]" : "[WebRTCStreamingServer]";
+}
+
+// ------------------------------------------------------------------------------------ what callers may pass
+
+const NO_FIELDS = Object.freeze({});
+
+/** The fields of a pushed object; those of something that has none, or that throws, are undefined. */
+function fields(media) {
+  try {
+    const { data, width, height, sampleRate, channels, timestamp, format } = media;
+    return { data, width, height, sampleRate, channels, timestamp, format };
+  } catch {
+    return NO_FIELDS;
+  }
+}
+
+/** The bytes of a Buffer, of any other view or of an ArrayBuffer; null for all else. */
+function bytes(data) {
+  if (ArrayBuffer.isView(data)) {
+    const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    // Another thread may write to shared memory while we read it: read a copy.
+    return data.buffer instanceof SharedArrayBuffer ? view.slice() : view;
+  }
+  return data instanceof ArrayBuffer ? new Uint8Array(data) : null;
+}
+
+function number(value) {
+  return typeof value === "number" ? value : Number.NaN;
+}
+
+/** A format that is no string gets a name that no format has. */
+function name(format, missing) {
+  return typeof format === "string" ? format : format == null ? missing : "";
+}
+
+function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** `value` as JSON text that loses nothing silently. */
+function json(option, value) {
+  try {
+    return JSON.stringify(value, describe) ?? "null";
+  } catch (error) {
+    throw invalid(option, "something that JSON can carry", value, error);
+  }
+}
+
+/** What JSON would turn into null or leave out becomes a text that says what it was. */
+function describe(_key, value) {
+  switch (typeof value) {
+    case "number":
+      return Number.isFinite(value) ? value : String(value);
+    case "string":
+      return value.toWellFormed();
+    case "bigint":
+      return `${value}n`;
+    case "symbol":
+      return String(value);
+    case "function":
+      return `function ${value.name || "(anonymous)"}`;
+    default:
+      return value;
+  }
+}
+
+/** A native object made with `config`; its complaint about an option is a TypeError. */
+function construct(Native, config) {
+  const option = Native === NativeServer ? "webrtc" : "media";
+  const text = json(option, config);
+  try {
+    return new Native(text);
+  } catch (error) {
+    throw coded(new TypeError(error.message), error.code);
+  }
+}
+
+function invalid(option, expected, received, cause) {
+  const kind = received === null ? "null" : Array.isArray(received) ? "an array" : typeof received;
+  const shown = kind === "string" ? JSON.stringify(received) : kind;
+  const message = `invalid value for \`${option}\`: expected ${expected}, received ${shown}`;
+  return coded(new TypeError(message, { cause }), "ERR_INVALID_ARG_VALUE");
+}
+
+function coded(error, code) {
+  return Object.assign(error, { code });
+}
+
+function peer({ createdAt, ...rest }) {
+  return { ...rest, createdAt: new Date(createdAt) };
+}

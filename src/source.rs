@@ -1,0 +1,201 @@
+//! The native half of `MediaBridge`.
+
+use std::sync::Arc;
+
+use avatar_core::config::MediaConfig;
+use avatar_core::error::DropReason;
+use avatar_core::event::EventSink;
+use avatar_core::media::{AudioChunk, PixelFormat, PushOutcome, SampleFormat, VideoFrame};
+use avatar_core::source::Source;
+use napi::bindgen_prelude::*;
+use napi_derive::napi;
+
+use crate::events::{EventQueue, NativeEvent};
+use crate::{Failure, invalid_option, log, parse_json};
+
+/// What a bridge pushes into.
+#[napi]
+pub struct NativeSource {
+    pub(crate) source: Arc<Source>,
+    events: Arc<EventQueue>,
+}
+
+/// Why a push was dropped.
+#[napi(object, object_from_js = false)]
+pub struct NativeDrop {
+    /// A stable word for programs.
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The counters of a bridge, in the words of `getMetrics()`.
+#[napi(object, object_from_js = false)]
+pub struct NativeMetrics {
+    pub video_frames: f64,
+    pub audio_chunks: f64,
+    pub dropped_frames: f64,
+    pub dropped_chunks: f64,
+    pub avg_latency: f64,
+    pub last_frame_time: f64,
+    pub fps: f64,
+    pub is_streaming: bool,
+    pub invalid_frames: f64,
+    pub invalid_chunks: f64,
+    pub superseded_frames: f64,
+    pub last_frame_error: Option<&'static str>,
+    pub last_chunk_error: Option<&'static str>,
+}
+
+#[napi]
+impl NativeSource {
+    /// `config` is the JSON of the `media` options.
+    #[napi(constructor)]
+    pub fn new(config: String) -> std::result::Result<Self, Failure> {
+        let config = MediaConfig::from_json(&parse_json(&config)?)
+            .map_err(|error| invalid_option(&error))?;
+        if config.debug {
+            log::enable();
+        }
+        let events = Arc::new(EventQueue::default());
+        let sink: Arc<dyn EventSink> = events.clone();
+        Ok(Self {
+            source: Source::new(config, sink),
+            events,
+        })
+    }
+
+    /// Lets pushes through; `wake` is called when events wait. False: it was started.
+    #[napi]
+    pub fn start(&self, wake: Function<'_, (), ()>) -> Result<bool> {
+        let is_new = self.source.start();
+        if is_new {
+            self.events.ring(&wake, false)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Refuses pushes from now on. False: it was not started.
+    #[napi]
+    pub fn stop(&self) -> bool {
+        self.events.hang_up();
+        self.source.stop()
+    }
+
+    /// Whether pushes are let through.
+    #[napi(getter)]
+    pub fn is_streaming(&self) -> bool {
+        self.source.is_streaming()
+    }
+
+    /// `data` is read only during the call. Null: it will be sent.
+    #[napi]
+    pub fn push_video(
+        &self,
+        data: Option<BufferSlice<'_>>,
+        width: f64,
+        height: f64,
+        timestamp: f64,
+        format: String,
+        now: f64,
+    ) -> Option<NativeDrop> {
+        let Some(data) = data else {
+            return dropped(
+                self.source
+                    .refuse_video(DropReason::NotBytes, timestamp, now),
+            );
+        };
+        let Some(format) = PixelFormat::parse(&format) else {
+            let reason = DropReason::UnsupportedFormat("of that name");
+            return dropped(self.source.refuse_video(reason, timestamp, now));
+        };
+        let frame = VideoFrame {
+            data: &data,
+            width: whole(width),
+            height: whole(height),
+            timestamp_ms: timestamp,
+            format,
+        };
+        dropped(self.source.push_video(frame, now))
+    }
+
+    /// `data` is read only during the call. Null: it will be played.
+    #[napi]
+    pub fn push_audio(
+        &self,
+        data: Option<BufferSlice<'_>>,
+        sample_rate: f64,
+        channels: f64,
+        timestamp: f64,
+        format: String,
+        now: f64,
+    ) -> Option<NativeDrop> {
+        let Some(data) = data else {
+            return dropped(self.source.refuse_audio(DropReason::NotBytes, now));
+        };
+        let Some(format) = SampleFormat::parse(&format) else {
+            let reason = DropReason::UnsupportedFormat("of that name");
+            return dropped(self.source.refuse_audio(reason, now));
+        };
+        let chunk = AudioChunk {
+            data: &data,
+            sample_rate: whole(sample_rate),
+            channels: whole(channels),
+            timestamp_ms: timestamp,
+            format,
+        };
+        dropped(self.source.push_audio(chunk, now))
+    }
+
+    /// The counters.
+    #[napi]
+    pub fn metrics(&self, now: f64) -> NativeMetrics {
+        let metrics = self.source.metrics(now);
+        NativeMetrics {
+            video_frames: metrics.video_frames as f64,
+            audio_chunks: metrics.audio_chunks as f64,
+            dropped_frames: metrics.dropped_frames as f64,
+            dropped_chunks: metrics.dropped_chunks as f64,
+            avg_latency: metrics.avg_latency_ms,
+            last_frame_time: metrics.last_frame_time_ms,
+            fps: metrics.fps,
+            is_streaming: metrics.is_streaming,
+            invalid_frames: metrics.invalid_frames as f64,
+            invalid_chunks: metrics.invalid_chunks as f64,
+            superseded_frames: metrics.superseded_frames as f64,
+            last_frame_error: metrics.last_frame_error,
+            last_chunk_error: metrics.last_chunk_error,
+        }
+    }
+
+    /// Sets the counters to zero.
+    #[napi]
+    pub fn reset_metrics(&self) {
+        self.source.reset_metrics();
+    }
+
+    /// Everything that happened since the last call, oldest first.
+    #[napi]
+    pub fn take_events(&self) -> Vec<NativeEvent> {
+        self.events.take()
+    }
+}
+
+fn dropped(outcome: PushOutcome) -> Option<NativeDrop> {
+    match outcome {
+        PushOutcome::Queued => None,
+        PushOutcome::Dropped(reason) => Some(NativeDrop {
+            reason: reason.code(),
+            message: reason.to_string(),
+        }),
+    }
+}
+
+/// What is no whole number becomes 0, which no check lets through; casts of floats saturate.
+fn whole(number: f64) -> u32 {
+    if number.fract() == 0.0 {
+        number as u32
+    } else {
+        0
+    }
+}
