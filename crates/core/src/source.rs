@@ -336,6 +336,7 @@ mod tests {
     struct Output {
         frames: Mutex<Vec<f64>>,
         chunks: Mutex<usize>,
+        counts: Mutex<OutputCounts>,
         is_full: bool,
     }
 
@@ -350,6 +351,10 @@ mod tests {
             }
             *self.chunks.lock() += 1;
             PushOutcome::Queued
+        }
+
+        fn counts(&self) -> OutputCounts {
+            *self.counts.lock()
         }
     }
 
@@ -458,15 +463,24 @@ mod tests {
     }
 
     #[test]
-    fn what_an_encoder_finds_out_later_is_counted_too() {
-        let (source, events) = source();
+    fn what_an_output_finds_out_later_is_counted_once() {
+        let (source, _) = source();
         source.start();
-        source.push_video(frame(&[0; 16]), 10.0);
-        source.note_invalid(MediaKind::Video, DropReason::Undecodable("JPEG"), 20.0);
-        source.note_superseded(3);
+        let output = Arc::new(Output::default());
+        source.add_output(weak(&output));
+        let add = |superseded_frames, undecodable_frames| {
+            let mut counts = output.counts.lock();
+            counts.superseded_frames += superseded_frames;
+            counts.undecodable_frames += undecodable_frames;
+        };
+        add(3, 1);
+        source.metrics(20.0);
         let metrics = source.metrics(20.0);
         assert_eq!((metrics.invalid_frames, metrics.superseded_frames), (1, 3));
         assert_eq!(metrics.dropped_frames, 4);
-        assert_eq!(events.lock().len(), 1);
+        source.reset_metrics();
+        add(2, 0);
+        source.remove_output(&weak(&output));
+        assert_eq!(source.metrics(20.0).superseded_frames, 2);
     }
 }
