@@ -1,5 +1,7 @@
 //! Frames and chunks as the caller pushes them, and their way to what encoders take.
 
+pub mod audio;
+
 use crate::error::DropReason;
 
 /// The widest and highest picture that is accepted, in pixels. Larger ones would need more than 64 MiB each.
