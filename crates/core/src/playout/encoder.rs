@@ -10,7 +10,7 @@ const MONO_BPS: i32 = 32_000;
 /// Stereo: music or effects may be in it.
 const STEREO_BPS: i32 = 64_000;
 /// 0 to 10. Measured on this codec: see `one_tick_is_cheap`; beyond it only music gains audibly.
-const COMPLEXITY: i32 = 5;
+const COMPLEXITY: i32 = 2;
 /// Opus adds a redundant copy (LBRR) of speech frames once it expects loss, RFC 6716 section 2.1.7.
 const EXPECTED_LOSS_PERCENT: i32 = 8;
 /// The largest Opus frame, RFC 6716 section 3.2.1.

@@ -152,10 +152,9 @@ impl PlayoutQueue {
 
     /// How much waits to be played.
     pub fn queued(&self) -> Duration {
-        let taken = self
-            .chunks
-            .front()
-            .map_or(Duration::ZERO, |first| duration(self.taken, first.rate, first.channels));
+        let taken = self.chunks.front().map_or(Duration::ZERO, |first| {
+            duration(self.taken, first.rate, first.channels)
+        });
         let ready = Duration::from_secs(self.ready.len() as u64) / RATE;
         self.length.saturating_sub(taken) + ready
     }

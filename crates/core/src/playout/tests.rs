@@ -51,7 +51,12 @@ fn push_irregularly(queue: &mut PlayoutQueue, samples: &[i16], rate: u32, now: I
 fn a_sine_in_irregular_chunks_is_played_without_a_spur() {
     for rate in [16_000, 22_050, 24_000, 44_100, 48_000] {
         let (mut queue, now) = (queue(), Instant::now());
-        push_irregularly(&mut queue, &sine(1_000.0, 0.8, rate, rate as usize), rate, now);
+        push_irregularly(
+            &mut queue,
+            &sine(1_000.0, 0.8, rate, rate as usize),
+            rate,
+            now,
+        );
         let played = play(&mut queue, now);
         assert_eq!(played.len(), 48_000);
         let residual = residual_db(&played[480..47_520], 1_000.0, 48_000.0);
@@ -153,7 +158,9 @@ fn a_source_that_runs_dry_never_clicks_and_goes_on_in_order() {
         played.extend_from_slice(&tick);
     }
     // The sine itself moves 0.024 a sample; a cut in it would move up to 0.9.
-    let steepest = played.windows(2).fold(0.0_f32, |m, w| m.max((w[1] - w[0]).abs()));
+    let steepest = played
+        .windows(2)
+        .fold(0.0_f32, |m, w| m.max((w[1] - w[0]).abs()));
     assert!(steepest < 0.03, "{steepest}");
     let loud = |s: &f32| s.abs() > 0.001;
     let heard = played.iter().filter(|s| loud(s)).count();
@@ -186,12 +193,19 @@ fn a_full_queue_refuses_and_drains() {
     let mut queue = PlayoutQueue::new(Duration::from_millis(100));
     let (now, data) = (Instant::now(), to_bytes(&[0; 2 * 960]));
     for n in 0..5 {
-        assert_eq!(queue.push(&chunk(&data, 48_000, 2), now), PushOutcome::Queued, "{n}");
+        assert_eq!(
+            queue.push(&chunk(&data, 48_000, 2), now),
+            PushOutcome::Queued,
+            "{n}"
+        );
     }
     let full = PushOutcome::Dropped(DropReason::QueueFull);
     assert_eq!(queue.push(&chunk(&data, 48_000, 2), now), full);
     queue.pull(now, &mut Vec::new());
-    assert_eq!(queue.push(&chunk(&data, 48_000, 2), now), PushOutcome::Queued);
+    assert_eq!(
+        queue.push(&chunk(&data, 48_000, 2), now),
+        PushOutcome::Queued
+    );
 }
 
 #[test]
@@ -201,32 +215,62 @@ fn the_marker_is_on_the_first_packet_and_silence_sends_one_packet_in_400_ms() {
         .map(|&s| f32::from(s) / 32_768.0)
         .collect();
     let sound = |spurt_start| {
-        let pulled = Pulled { channels: 1, spurt_start };
+        let pulled = Pulled {
+            channels: 1,
+            spurt_start,
+        };
         Some((pulled, voice.as_slice()))
     };
     for n in 0..10 {
-        let packet = player.play(sound(n == 0), n * 960, 0.0, true).unwrap().unwrap();
-        assert_eq!((packet.spurt_start, packet.sample_position), (n == 0, n * 960));
+        let packet = player
+            .play(sound(n == 0), n * 960, 0.0, true)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (packet.spurt_start, packet.sample_position),
+            (n == 0, n * 960)
+        );
     }
     let silent: Vec<bool> = (10..310)
         .map(|n| player.play(None, n * 960, 0.0, true).unwrap().is_some())
         .collect();
     let sent = silent[50..].iter().filter(|&&sent| sent).count();
-    assert!((12..=16).contains(&sent), "{sent} packets in 5 s");
+    assert!((12..=13).contains(&sent), "{sent} packets in 5 s");
     let gap = silent.split(|&sent| sent).map(<[bool]>::len).max();
-    assert!(gap < Some(22), "{gap:?} ticks without a packet");
-    assert!(player.play(sound(true), 0, 0.0, true).unwrap().unwrap().spurt_start);
+    assert!(gap < Some(20), "{gap:?} ticks without a packet");
+    assert!(
+        player
+            .play(sound(true), 0, 0.0, true)
+            .unwrap()
+            .unwrap()
+            .spurt_start
+    );
 }
 
 #[test]
 fn nothing_is_encoded_while_nobody_listens() {
     let mut player = Player::new().unwrap();
     let samples = vec![0.1; 2 * TICK_FRAMES];
-    let pulled = Pulled { channels: 2, spurt_start: false };
+    let pulled = Pulled {
+        channels: 2,
+        spurt_start: false,
+    };
     let sound = Some((pulled, samples.as_slice()));
     assert_eq!(player.play(sound, 0, 0.0, false).unwrap(), None);
-    assert!(player.play(sound, 960, 0.0, true).unwrap().unwrap().spurt_start);
-    assert!(!player.play(sound, 1_920, 0.0, true).unwrap().unwrap().spurt_start);
+    assert!(
+        player
+            .play(sound, 960, 0.0, true)
+            .unwrap()
+            .unwrap()
+            .spurt_start
+    );
+    assert!(
+        !player
+            .play(sound, 1_920, 0.0, true)
+            .unwrap()
+            .unwrap()
+            .spurt_start
+    );
 }
 
 #[test]
@@ -252,13 +296,20 @@ fn the_thread_plays_at_real_time_and_stops_at_once() {
     }
     assert!(begun.elapsed() > Duration::from_millis(400));
     let stats = pipeline.stats();
-    assert_eq!((stats.chunks, stats.dropped_chunks, stats.spurts), (1, 1, 1));
+    assert_eq!(
+        (stats.chunks, stats.dropped_chunks, stats.spurts),
+        (1, 1, 1)
+    );
     let stopping = Instant::now();
     drop(pipeline);
     assert!(stopping.elapsed() < Duration::from_millis(500));
     let packets: Vec<EncodedAudio> = std::mem::take(&mut packets.lock());
     assert!(packets.len() > 20);
-    assert!(packets.iter().all(|packet| packet.sample_position % 960 == 0));
+    assert!(
+        packets
+            .iter()
+            .all(|packet| packet.sample_position % 960 == 0)
+    );
     for pair in packets.windows(2) {
         let samples = (pair[1].sample_position - pair[0].sample_position) as f64;
         assert!(samples > 0.0);
@@ -277,20 +328,21 @@ fn one_tick_is_cheap() {
     queue.push(&chunk(&to_bytes(&speech), rate, 1), now);
     println!("push {:?}", pushed.elapsed());
     let mut encoder = OpusEncoder::new().unwrap();
-    let (mut tick, mut pull, mut encode, mut ticks) = (Vec::new(), Duration::ZERO, Duration::ZERO, 0);
+    let (mut tick, mut pulls, mut encodes) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let before = Instant::now();
-        let Some(pulled) = queue.pull(now, &mut tick) else { break };
-        let between = Instant::now();
+        let Some(pulled) = queue.pull(now, &mut tick) else {
+            break;
+        };
+        pulls.push(before.elapsed());
+        let before = Instant::now();
         encoder.encode(&tick, pulled.channels).unwrap();
-        pull += between - before;
-        encode += between.elapsed();
-        (now, ticks) = (now + TICK, ticks + 1);
+        encodes.push(before.elapsed());
+        now += TICK;
     }
-    println!("a tick: pull and resample {:?}, encode {:?}", pull / ticks, encode / ticks);
-    let silence = Instant::now();
-    for _ in 0..1_000 {
-        encoder.encode_silence().unwrap();
+    for (name, costs) in [("pull and resample", &mut pulls), ("encode", &mut encodes)] {
+        costs.sort();
+        let (median, most) = (costs[costs.len() / 2], costs[costs.len() * 95 / 100]);
+        println!("{name} a tick: median {median:?}, 95 % {most:?}");
     }
-    println!("a silent tick: {:?}", silence.elapsed() / 1_000);
 }
