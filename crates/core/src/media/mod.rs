@@ -1,5 +1,6 @@
 //! Frames and chunks as the caller pushes them, and their way to what encoders take.
 
+<<<<<<< HEAD
 mod convert;
 mod jpeg;
 mod picture;
@@ -7,6 +8,9 @@ mod scale;
 
 pub use convert::Converter;
 pub use picture::I420;
+=======
+pub mod audio;
+>>>>>>> wt-audio
 
 use crate::error::DropReason;
 
