@@ -179,7 +179,9 @@ impl MediaConfig {
         let width = options.integer("videoWidth", dimension.clone(), 512)? as u32;
         let height = options.integer("videoHeight", dimension, 512)? as u32;
         if width.min(height) > 2_160 {
-            return Err(options.reject("videoHeight", "a picture of at most 3840x2160 or 2160x3840"));
+            return Err(
+                options.reject("videoHeight", "a picture of at most 3840x2160 or 2160x3840")
+            );
         }
         let fps = options.integer("videoFps", 1..=120, 30)? as u32;
         let mic = MicrophoneConfig::default();

@@ -223,7 +223,10 @@ mod tests {
     fn reset_forgets_everything() {
         let mut recorder = Recorder::new(30);
         recorder.video(900.0, 1_000.0, None);
-        recorder.output(&OutputCounts { superseded_frames: 2, ..OutputCounts::default() });
+        recorder.output(&OutputCounts {
+            superseded_frames: 2,
+            ..OutputCounts::default()
+        });
         recorder.reset();
         assert_eq!(recorder.snapshot(1_000.0, false), Metrics::default());
     }

@@ -17,8 +17,15 @@ pub(crate) struct Peers(Mutex<Vec<Entry>>);
 
 impl Peers {
     pub(crate) fn add(&self, id: PeerId, is_local: bool) -> PeerInfo {
-        let info = PeerInfo { id, state: PeerState::Connecting, created_at: SystemTime::now() };
-        self.0.lock().push(Entry { info: info.clone(), is_local });
+        let info = PeerInfo {
+            id,
+            state: PeerState::Connecting,
+            created_at: SystemTime::now(),
+        };
+        self.0.lock().push(Entry {
+            info: info.clone(),
+            is_local,
+        });
         info
     }
 
@@ -34,11 +41,19 @@ impl Peers {
 
     /// Whether the peer's signalling comes over loopback; `None` if there is no such peer.
     pub(crate) fn is_local(&self, id: PeerId) -> Option<bool> {
-        self.0.lock().iter().find(|entry| entry.info.id == id).map(|entry| entry.is_local)
+        self.0
+            .lock()
+            .iter()
+            .find(|entry| entry.info.id == id)
+            .map(|entry| entry.is_local)
     }
 
     pub(crate) fn list(&self) -> Vec<PeerInfo> {
-        self.0.lock().iter().map(|entry| entry.info.clone()).collect()
+        self.0
+            .lock()
+            .iter()
+            .map(|entry| entry.info.clone())
+            .collect()
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -46,6 +61,10 @@ impl Peers {
     }
 
     pub(crate) fn connected(&self) -> usize {
-        self.0.lock().iter().filter(|entry| entry.info.state == PeerState::Connected).count()
+        self.0
+            .lock()
+            .iter()
+            .filter(|entry| entry.info.state == PeerState::Connected)
+            .count()
     }
 }

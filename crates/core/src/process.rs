@@ -35,7 +35,10 @@ impl Process {
             .build()
             .map_err(thread("the signalling runtime"))?;
         let microphones = MicrophoneWorker::spawn().map_err(thread("the microphone thread"))?;
-        let started = Arc::new(Self { runtime, microphones });
+        let started = Arc::new(Self {
+            runtime,
+            microphones,
+        });
         *process = Arc::downgrade(&started);
         Ok(started)
     }

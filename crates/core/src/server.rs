@@ -58,7 +58,11 @@ impl Server {
             port: config.udp_port,
             listen_ips: config.listen_ips.clone(),
         })?;
-        let stream = Stream::new(self.peers.clone(), process.microphones(), self.events.clone());
+        let stream = Stream::new(
+            self.peers.clone(),
+            process.microphones(),
+            self.events.clone(),
+        );
         let handle = Arc::new(network.add_stream(stream.clone()));
         let desk = Arc::new(Desk {
             config: config.clone(),
@@ -84,7 +88,12 @@ impl Server {
         )?);
         let _ = desk.signalling.set(Arc::downgrade(&signalling));
         let port = signalling.port();
-        let started = Running { signalling, stream, handle, process };
+        let started = Running {
+            signalling,
+            stream,
+            handle,
+            process,
+        };
         if let Some(source) = &*self.source.lock()
             && let Err(error) = started.connect(source)
         {
@@ -99,7 +108,9 @@ impl Server {
     pub fn stop(&self) {
         // Held to the end, so that whoever starts next finds the port free.
         let mut running = self.running.lock();
-        let Some(running) = running.take() else { return };
+        let Some(running) = running.take() else {
+            return;
+        };
         if let Some(source) = &*self.source.lock() {
             running.disconnect(source);
         }
@@ -124,12 +135,18 @@ impl Server {
 
     /// The signalling port, while the server runs.
     pub fn port(&self) -> Option<u16> {
-        self.running.lock().as_ref().map(|running| running.signalling.port())
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.signalling.port())
     }
 
     /// The UDP port of all viewers, while the server runs.
     pub fn udp_port(&self) -> Option<u16> {
-        self.running.lock().as_ref().map(|running| running.handle.port())
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.handle.port())
     }
 
     /// Everyone with an open WebSocket.
@@ -161,7 +178,9 @@ impl Server {
 
     /// Sends a command over the control channel to one peer or to all; to how many connected ones.
     pub fn send_command(&self, peer: Option<PeerId>, command: &str, data: Value) -> usize {
-        let Some(running) = &*self.running.lock() else { return 0 };
+        let Some(running) = &*self.running.lock() else {
+            return 0;
+        };
         let reached = match peer {
             Some(peer) => {
                 let state = |info: &PeerInfo| info.id == peer && info.state == PeerState::Connected;
@@ -176,7 +195,9 @@ impl Server {
 
     fn send(&self, peer: PeerId, message: ServerMessage) -> bool {
         let running = self.running.lock();
-        running.as_ref().is_some_and(|running| running.signalling.send(peer, message))
+        running
+            .as_ref()
+            .is_some_and(|running| running.signalling.send(peer, message))
     }
 }
 
@@ -239,7 +260,10 @@ impl Desk {
             );
             self.reply(peer, ServerMessage::error(text));
         }
-        let (Some(handle), Some(is_local)) = (self.handle.upgrade(), self.peers.is_local(peer)) else { return };
+        let (Some(handle), Some(is_local)) = (self.handle.upgrade(), self.peers.is_local(peer))
+        else {
+            return;
+        };
         let (mid, line) = offer.transport_section();
         let (mid, line) = (mid.to_owned(), line);
         let (answer, candidates) = handle.answer(peer, offer, &self.config.announced_ips, is_local);
@@ -259,7 +283,9 @@ impl Desk {
 
 impl Delegate for Desk {
     fn connected(&self, peer: PeerId, client: ClientInfo) {
-        let info = self.peers.add(peer, client.remote.ip().to_canonical().is_loopback());
+        let info = self
+            .peers
+            .add(peer, client.remote.ip().to_canonical().is_loopback());
         self.events.emit(Event::PeerConnected(info));
     }
 

@@ -58,8 +58,12 @@ impl OutputCounts {
     fn since(self, before: Self) -> Self {
         Self {
             encoded_frames: self.encoded_frames.saturating_sub(before.encoded_frames),
-            superseded_frames: self.superseded_frames.saturating_sub(before.superseded_frames),
-            undecodable_frames: self.undecodable_frames.saturating_sub(before.undecodable_frames),
+            superseded_frames: self
+                .superseded_frames
+                .saturating_sub(before.superseded_frames),
+            undecodable_frames: self
+                .undecodable_frames
+                .saturating_sub(before.undecodable_frames),
             keyframes: self.keyframes.saturating_sub(before.keyframes),
             queued_audio_ms: self.queued_audio_ms,
         }

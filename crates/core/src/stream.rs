@@ -45,7 +45,11 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(peers: Arc<Peers>, microphones: MicrophoneHandle, events: Arc<dyn EventSink>) -> Arc<Self> {
+    pub(crate) fn new(
+        peers: Arc<Peers>,
+        microphones: MicrophoneHandle,
+        events: Arc<dyn EventSink>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             media: RwLock::new(None),
             audience: Mutex::default(),
@@ -57,14 +61,21 @@ impl Stream {
     }
 
     /// Starts the encoders; what they make goes out through `handle`.
-    pub(crate) fn open_media(&self, config: &MediaConfig, handle: &Arc<StreamHandle>) -> Result<(), StartError> {
+    pub(crate) fn open_media(
+        &self,
+        config: &MediaConfig,
+        handle: &Arc<StreamHandle>,
+    ) -> Result<(), StartError> {
         let events = self.events.clone();
         let warn = Box::new(move |text| events.emit(Event::Warning(text)));
         let media = Media {
             video: VideoPipeline::spawn(config, publish_video(handle.clone()), warn)?,
-            audio: AudioPipeline::spawn(config, publish_audio(handle.clone())).map_err(|source| {
-                StartError::Thread { what: "the playout thread", source }
-            })?,
+            audio: AudioPipeline::spawn(config, publish_audio(handle.clone())).map_err(
+                |source| StartError::Thread {
+                    what: "the playout thread",
+                    source,
+                },
+            )?,
         };
         *self.microphone.lock() = config.microphone.clone();
         let old = self.media.write().replace(media);
@@ -111,7 +122,12 @@ fn publish_video(handle: Arc<StreamHandle>) -> Box<dyn FnMut(&crate::encode::Enc
 fn publish_audio(handle: Arc<StreamHandle>) -> Box<dyn FnMut(crate::playout::EncodedAudio) + Send> {
     let mut packetizer = Packetizer::default();
     Box::new(move |audio| {
-        if let Some(unit) = packetizer.opus(audio.data, audio.sample_position, audio.wall_ms, audio.spurt_start) {
+        if let Some(unit) = packetizer.opus(
+            audio.data,
+            audio.sample_position,
+            audio.wall_ms,
+            audio.spurt_start,
+        ) {
             handle.publish(Track::Audio, unit);
         }
     })
@@ -186,7 +202,11 @@ impl StreamDelegate for Stream {
         };
         if let Some(Value::String(command)) = message.remove("command") {
             let data = message.remove("data").unwrap_or(Value::Null);
-            self.events.emit(Event::Command { peer, command, data });
+            self.events.emit(Event::Command {
+                peer,
+                command,
+                data,
+            });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Frames and chunks as the caller pushes them, and their way to what encoders take.
 
-<<<<<<< HEAD
+pub mod audio;
 mod convert;
 mod jpeg;
 mod picture;
@@ -8,9 +8,6 @@ mod scale;
 
 pub use convert::Converter;
 pub use picture::I420;
-=======
-pub mod audio;
->>>>>>> wt-audio
 
 use crate::error::DropReason;
 

@@ -54,7 +54,7 @@ mod tests {
         for n in 0..3_000u32 {
             history.push(
                 packetizer
-                    .opus(n.to_be_bytes().to_vec(), 0, 0.0, false)
+                    .opus(n.to_be_bytes().to_vec().into(), 0, 0.0, false)
                     .unwrap(),
             );
         }

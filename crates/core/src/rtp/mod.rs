@@ -9,6 +9,8 @@ mod history;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 pub use clock::MediaClock;
 pub use history::History;
 
@@ -35,7 +37,7 @@ pub struct AccessUnit {
     pub keyframe: bool,
     /// Whether the RTP marker is set on the last packet (video), or on the first one (a talk spurt).
     pub marker: bool,
-    payloads: Vec<u8>,
+    payloads: Bytes,
     ends: Vec<u32>,
 }
 
@@ -105,7 +107,7 @@ impl Packetizer {
             wall_ms,
             keyframe,
             marker: true,
-            payloads,
+            payloads: payloads.into(),
             ends,
         })
     }
@@ -113,7 +115,7 @@ impl Packetizer {
     /// Wraps one Opus packet, which is one RTP payload (RFC 7587).
     pub fn opus(
         &mut self,
-        packet: Vec<u8>,
+        packet: Bytes,
         timestamp: u64,
         wall_ms: f64,
         spurt_start: bool,
