@@ -360,7 +360,7 @@ impl Peer {
         let timestamp = (self.frames * 2970) as u32;
         self.frames += 1;
         self.log.lock().frames.push((timestamp, unit.clone()));
-        let payloads = self.payloader.payload(1100, &Bytes::from(unit)).unwrap();
+        let payloads = self.payloader.payload(200, &Bytes::from(unit)).unwrap();
         let last = payloads.len() - 1;
         for (index, payload) in payloads.into_iter().enumerate() {
             let header = rtc::rtp::Header {
