@@ -360,7 +360,7 @@ impl Peer {
         let timestamp = (self.frames * 2970) as u32;
         self.frames += 1;
         self.log.lock().frames.push((timestamp, unit.clone()));
-        let payloads = self.payloader.payload(1100, &Bytes::from(unit)).unwrap();
+        let payloads = self.payloader.payload(200, &Bytes::from(unit)).unwrap();
         let last = payloads.len() - 1;
         for (index, payload) in payloads.into_iter().enumerate() {
             let header = rtc::rtp::Header {
@@ -374,7 +374,7 @@ impl Peer {
             };
             let packet = rtc::rtp::Packet { header, payload };
             let every = self.behaviour.double_every;
-            let times = if every.is_some_and(|every| self.video_sequence % every == 0) {
+            let times = if every.is_some_and(|every| self.video_sequence.is_multiple_of(every)) {
                 2
             } else {
                 1
@@ -501,9 +501,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for PliCounter {
 
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(compound) = &packet.message.packet {
-            let is_pli =
-                |part: &&Box<dyn rtc::rtcp::Packet>| part.as_any().is::<PictureLossIndication>();
-            let plis = compound.iter().filter(is_pli).count() as u64;
+            let plis = compound
+                .iter()
+                .filter(|part| part.as_any().is::<PictureLossIndication>())
+                .count() as u64;
             self.plis.fetch_add(plis, Ordering::Relaxed);
         }
         self.read.push_back(packet);
