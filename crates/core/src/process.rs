@@ -2,6 +2,7 @@
 //! with the first server that starts, ended with the last one that stops.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -12,10 +13,15 @@ use crate::microphone::{MicrophoneHandle, MicrophoneWorker};
 /// Signalling is a few messages a viewer: one thread carries thousands.
 const SIGNALLING_THREADS: usize = 1;
 
+/// No task of ours blocks; this is never waited for in full.
+const RUNTIME_STOP: Duration = Duration::from_secs(1);
+
 static PROCESS: Mutex<Weak<Process>> = Mutex::new(Weak::new());
 
 pub(crate) struct Process {
-    runtime: Runtime,
+    /// Present until dropped.
+    runtime: Option<Runtime>,
+    handle: Handle,
     microphones: MicrophoneWorker,
 }
 
@@ -36,7 +42,8 @@ impl Process {
             .map_err(thread("the signalling runtime"))?;
         let microphones = MicrophoneWorker::spawn().map_err(thread("the microphone thread"))?;
         let started = Arc::new(Self {
-            runtime,
+            handle: runtime.handle().clone(),
+            runtime: Some(runtime),
             microphones,
         });
         *process = Arc::downgrade(&started);
@@ -44,10 +51,23 @@ impl Process {
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
-        self.runtime.handle()
+        &self.handle
     }
 
     pub(crate) fn microphones(&self) -> MicrophoneHandle {
         self.microphones.handle()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // tokio forbids waiting for its threads on a thread of tokio's.
+            if Handle::try_current().is_ok() {
+                runtime.shutdown_background();
+            } else {
+                runtime.shutdown_timeout(RUNTIME_STOP);
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The server handle: joins signalling and transport, which do not know each other.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, S
 use crate::source::{MediaOutput, Source};
 use crate::stream::{CONTROL_CHANNEL, Stream};
 use crate::transport::{Network, NetworkConfig, Offer, StreamHandle, host_candidate, parse_remote};
+
+/// Signalling ends within one second; what takes longer is our bug.
+const SIGNALLING_STOP: Duration = Duration::from_millis(1_500);
 
 /// One avatar's server: its signalling port and its viewers. [`Server::start`] and [`Server::stop`] may take
 /// some time; everything else returns at once.
@@ -225,7 +229,16 @@ impl Running {
     }
 
     fn stop(self) {
-        self.process.runtime().block_on(self.signalling.stop());
+        // Not `block_on`: a caller may itself be on a tokio thread.
+        let (stopped, done) = std::sync::mpsc::channel();
+        let signalling = self.signalling.clone();
+        self.process.runtime().spawn(async move {
+            signalling.stop().await;
+            let _ = stopped.send(());
+        });
+        if done.recv_timeout(SIGNALLING_STOP).is_err() {
+            tracing::error!("signalling did not end in time");
+        }
         self.stream.close_media();
     }
 }

@@ -53,9 +53,13 @@ const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 /// After being disconnected for so long the peer counts as failed: consent is lost (RFC 7675).
 const FAILED_AFTER: Duration = Duration::from_secs(20);
 
-/// Checks of one pair before it is given up. More than the usual 7, since a browser may be slow to answer
-/// while it sets up its own side.
-const MAX_BINDING_REQUESTS: u16 = 15;
+/// Between two rounds of checks while connecting. The agent's own 200 ms would be most of the time that
+/// connecting takes.
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Checks of one pair before it is given up. Three seconds' worth: a browser may be slow to answer while it
+/// sets up its own side.
+const MAX_BINDING_REQUESTS: u16 = 60;
 
 /// A browser's candidate, or the word that there are no more.
 #[derive(Debug)]
@@ -141,6 +145,7 @@ impl Ice {
             disconnected_timeout: Some(DISCONNECTED_AFTER),
             failed_timeout: Some(FAILED_AFTER),
             max_binding_requests: Some(MAX_BINDING_REQUESTS),
+            check_interval: CHECK_INTERVAL,
             is_controlling: false,
             ..AgentConfig::default()
         };
