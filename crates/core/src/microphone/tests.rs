@@ -10,7 +10,7 @@ const MS: Duration = Duration::from_millis(1);
 const T0: f64 = 1_700_000_000_000.0;
 
 /// 20 ms Opus packets as a browser makes them: 48 kHz clock, in-band FEC.
-fn packets(samples: &[i16], rate: u32, dtx: bool) -> Vec<Vec<u8>> {
+pub(super) fn packets(samples: &[i16], rate: u32, dtx: bool) -> Vec<Vec<u8>> {
     let voip = opus::Application::Voip;
     let mut encoder = opus::Encoder::new(rate, opus::Channels::Mono, voip).unwrap();
     encoder.set_bitrate(opus::Bitrate::Bits(32_000)).unwrap();
