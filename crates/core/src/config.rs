@@ -174,9 +174,15 @@ impl MediaConfig {
     pub fn from_json(media: &Value) -> Result<Self, ConfigError> {
         let options = Options::new("media", media)?;
         let microphone = Options::new("media.microphone", options.get("microphone"))?;
-        let dimension = 16..=u64::from(crate::media::MAX_DIMENSION);
+        // What openh264 encodes at most, upright or lying.
+        let dimension = 16..=3_840;
         let width = options.integer("videoWidth", dimension.clone(), 512)? as u32;
         let height = options.integer("videoHeight", dimension, 512)? as u32;
+        if width.min(height) > 2_160 {
+            return Err(
+                options.reject("videoHeight", "a picture of at most 3840x2160 or 2160x3840")
+            );
+        }
         let fps = options.integer("videoFps", 1..=120, 30)? as u32;
         let mic = MicrophoneConfig::default();
         Ok(Self {

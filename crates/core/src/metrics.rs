@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::error::DropReason;
+use crate::source::OutputCounts;
 
 /// A push is late when it comes more than this many frame intervals after its timestamp.
 const LATE_INTERVALS: f64 = 1.5;
@@ -38,6 +39,12 @@ pub struct Metrics {
     pub invalid_chunks: u64,
     /// Frames that a newer one replaced before they were encoded.
     pub superseded_frames: u64,
+    /// Frames encoded, repeated ones included.
+    pub encoded_frames: u64,
+    /// Encoded frames that a decoder can begin at.
+    pub keyframes: u64,
+    /// Sound that waits to be played, in ms.
+    pub queued_audio_ms: f64,
     /// [`DropReason::code`] of the last frame that was not sent.
     pub last_frame_error: Option<&'static str>,
     /// [`DropReason::code`] of the last chunk that was not sent.
@@ -109,10 +116,18 @@ impl Recorder {
         self.counted.last_chunk_error = Some(reason.code());
     }
 
-    /// Counts frames that newer ones replaced before they were encoded.
-    pub(crate) fn superseded(&mut self, frames: u64) {
-        self.counted.superseded_frames += frames;
-        self.counted.dropped_frames += frames;
+    /// Counts what the outputs did since they were last asked.
+    pub(crate) fn output(&mut self, added: &OutputCounts) {
+        let counted = &mut self.counted;
+        counted.encoded_frames += added.encoded_frames;
+        counted.keyframes += added.keyframes;
+        counted.superseded_frames += added.superseded_frames;
+        counted.invalid_frames += added.undecodable_frames;
+        counted.dropped_frames += added.superseded_frames + added.undecodable_frames;
+        counted.queued_audio_ms = added.queued_audio_ms;
+        if added.undecodable_frames > 0 {
+            counted.last_frame_error = Some(DropReason::Undecodable("picture").code());
+        }
     }
 
     pub(crate) fn snapshot(&mut self, now_ms: f64, is_streaming: bool) -> Metrics {
@@ -208,7 +223,10 @@ mod tests {
     fn reset_forgets_everything() {
         let mut recorder = Recorder::new(30);
         recorder.video(900.0, 1_000.0, None);
-        recorder.superseded(2);
+        recorder.output(&OutputCounts {
+            superseded_frames: 2,
+            ..OutputCounts::default()
+        });
         recorder.reset();
         assert_eq!(recorder.snapshot(1_000.0, false), Metrics::default());
     }

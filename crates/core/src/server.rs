@@ -1,1 +1,322 @@
-//! The server handle.
+//! The server handle: joins signalling and transport, which do not know each other.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use crate::config::ServerConfig;
+use crate::error::StartError;
+use crate::event::{Event, EventSink, PeerId, PeerInfo, PeerState};
+use crate::peers::Peers;
+use crate::process::Process;
+use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, SignallingServer};
+use crate::source::{MediaOutput, Source};
+use crate::stream::{CONTROL_CHANNEL, Stream};
+use crate::transport::{Network, NetworkConfig, Offer, StreamHandle, host_candidate, parse_remote};
+
+/// One avatar's server: its signalling port and its viewers. [`Server::start`] and [`Server::stop`] may take
+/// some time; everything else returns at once.
+pub struct Server {
+    config: ServerConfig,
+    events: Arc<dyn EventSink>,
+    peers: Arc<Peers>,
+    source: Mutex<Option<Arc<Source>>>,
+    running: Mutex<Option<Running>>,
+}
+
+/// What lives from start to stop. Dropped from the top: first nobody comes in any more, then the media
+/// threads end, then the viewers' transports, last what the process shares.
+struct Running {
+    signalling: Arc<SignallingServer>,
+    stream: Arc<Stream>,
+    handle: Arc<StreamHandle>,
+    process: Arc<Process>,
+}
+
+impl Server {
+    /// A server that does not listen yet.
+    pub fn new(config: ServerConfig, events: Arc<dyn EventSink>) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            events,
+            peers: Arc::default(),
+            source: Mutex::new(None),
+            running: Mutex::new(None),
+        })
+    }
+
+    /// Listens on the signalling port and returns it. If that fails, nothing is left running.
+    pub fn start(self: &Arc<Self>) -> Result<u16, StartError> {
+        let mut running = self.running.lock();
+        if running.is_some() {
+            return Err(StartError::AlreadyStarted);
+        }
+        let config = &self.config;
+        let process = Process::get()?;
+        let network = Network::open(&NetworkConfig {
+            port: config.udp_port,
+            listen_ips: config.listen_ips.clone(),
+        })?;
+        let stream = Stream::new(
+            self.peers.clone(),
+            process.microphones(),
+            self.events.clone(),
+        );
+        let handle = Arc::new(network.add_stream(stream.clone()));
+        let desk = Arc::new(Desk {
+            config: config.clone(),
+            events: self.events.clone(),
+            peers: self.peers.clone(),
+            stream: stream.clone(),
+            handle: Arc::downgrade(&handle),
+            signalling: OnceLock::new(),
+        });
+        let signalling = Arc::new(SignallingServer::bind(
+            SignallingConfig {
+                host: config.signaling_host,
+                port: config.signaling_port,
+                max_clients: config.max_clients,
+                config_message: json!({
+                    "iceServers": config.ice_servers,
+                    "videoCodec": config.video_codec,
+                    "audioCodec": config.audio_codec,
+                }),
+            },
+            process.runtime(),
+            desk.clone(),
+        )?);
+        let _ = desk.signalling.set(Arc::downgrade(&signalling));
+        let port = signalling.port();
+        let started = Running {
+            signalling,
+            stream,
+            handle,
+            process,
+        };
+        if let Some(source) = &*self.source.lock()
+            && let Err(error) = started.connect(source)
+        {
+            started.stop();
+            return Err(error);
+        }
+        *running = Some(started);
+        Ok(port)
+    }
+
+    /// Ends every peer, thread and socket; at most 2 s. Does nothing if the server does not run.
+    pub fn stop(&self) {
+        // Held to the end, so that whoever starts next finds the port free.
+        let mut running = self.running.lock();
+        let Some(running) = running.take() else {
+            return;
+        };
+        if let Some(source) = &*self.source.lock() {
+            running.disconnect(source);
+        }
+        running.stop();
+    }
+
+    /// Streams what is pushed into `source`, in the place of any source before.
+    pub fn attach(self: &Arc<Self>, source: &Arc<Source>) {
+        let running = self.running.lock();
+        let old = self.source.lock().replace(source.clone());
+        let Some(running) = &*running else { return };
+        if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, source)) {
+            return;
+        }
+        if let Some(old) = old {
+            running.disconnect(&old);
+        }
+        if let Err(error) = running.connect(source) {
+            self.events.emit(Event::Error(error.to_string()));
+        }
+    }
+
+    /// The signalling port, while the server runs.
+    pub fn port(&self) -> Option<u16> {
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.signalling.port())
+    }
+
+    /// The UDP port of all viewers, while the server runs.
+    pub fn udp_port(&self) -> Option<u16> {
+        self.running
+            .lock()
+            .as_ref()
+            .map(|running| running.handle.port())
+    }
+
+    /// Everyone with an open WebSocket.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.peers.list()
+    }
+
+    /// How many those are.
+    pub fn peer_count(&self) -> usize {
+        self.peers.count()
+    }
+
+    /// Sends an answer of the application's own as it is. False: no such peer.
+    pub fn send_answer(&self, peer: PeerId, answer: Value) -> bool {
+        self.send(peer, ServerMessage::answer_as_is(peer, answer))
+    }
+
+    /// Sends a candidate of the application's own as it is. False: no such peer.
+    pub fn send_ice_candidate(&self, peer: PeerId, candidate: Value) -> bool {
+        self.send(peer, ServerMessage::ice_candidate(peer, candidate))
+    }
+
+    /// Sends any JSON object to every client.
+    pub fn broadcast(&self, message: Value) {
+        if let Some(running) = &*self.running.lock() {
+            running.signalling.broadcast(&message);
+        }
+    }
+
+    /// Sends a command over the control channel to one peer or to all; to how many connected ones.
+    pub fn send_command(&self, peer: Option<PeerId>, command: &str, data: Value) -> usize {
+        let Some(running) = &*self.running.lock() else {
+            return 0;
+        };
+        let reached = match peer {
+            Some(peer) => {
+                let state = |info: &PeerInfo| info.id == peer && info.state == PeerState::Connected;
+                usize::from(self.peers.list().iter().any(state))
+            }
+            None => self.peers.connected(),
+        };
+        let text = json!({"command": command, "data": data}).to_string();
+        running.handle.send_text(peer, CONTROL_CHANNEL, &text);
+        reached
+    }
+
+    fn send(&self, peer: PeerId, message: ServerMessage) -> bool {
+        let running = self.running.lock();
+        running
+            .as_ref()
+            .is_some_and(|running| running.signalling.send(peer, message))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Running {
+    fn connect(&self, source: &Arc<Source>) -> Result<(), StartError> {
+        self.stream.open_media(source.config(), &self.handle)?;
+        source.add_output(self.output());
+        Ok(())
+    }
+
+    fn disconnect(&self, source: &Source) {
+        source.remove_output(&self.output());
+        self.stream.close_media();
+    }
+
+    fn output(&self) -> Weak<dyn MediaOutput> {
+        let stream: Weak<Stream> = Arc::downgrade(&self.stream);
+        stream
+    }
+
+    fn stop(self) {
+        self.process.runtime().block_on(self.signalling.stop());
+        self.stream.close_media();
+    }
+}
+
+/// Where the messages of clients end up.
+struct Desk {
+    config: ServerConfig,
+    events: Arc<dyn EventSink>,
+    peers: Arc<Peers>,
+    stream: Arc<Stream>,
+    handle: Weak<StreamHandle>,
+    signalling: OnceLock<Weak<SignallingServer>>,
+}
+
+impl Desk {
+    fn reply(&self, peer: PeerId, message: ServerMessage) {
+        if let Some(signalling) = self.signalling.get().and_then(Weak::upgrade) {
+            signalling.send(peer, message);
+        }
+    }
+
+    fn negotiate(&self, peer: PeerId, offer: &Value) {
+        let sdp = offer.get("sdp").and_then(Value::as_str).unwrap_or_default();
+        let offer = match Offer::parse(sdp) {
+            Ok(offer) => offer,
+            Err(error) => return self.reply(peer, ServerMessage::error(error.to_string())),
+        };
+        if let Some(codecs) = &offer.unusable_video {
+            let text = format!(
+                "no video codec in common: the offer has {}, this server sends H264 with packetization-mode=1",
+                codecs.join(", ")
+            );
+            self.reply(peer, ServerMessage::error(text));
+        }
+        let (Some(handle), Some(is_local)) = (self.handle.upgrade(), self.peers.is_local(peer))
+        else {
+            return;
+        };
+        let (mid, line) = offer.transport_section();
+        let (mid, line) = (mid.to_owned(), line);
+        let (answer, candidates) = handle.answer(peer, offer, &self.config.announced_ips, is_local);
+        self.reply(peer, ServerMessage::answer(peer, &answer));
+        // They stand in the answer too, where a client finds them soonest; a client that takes trickled ones
+        // only finds them here (RFC 8838 lets a candidate be told twice).
+        for (position, address) in candidates.into_iter().enumerate() {
+            let candidate = json!({
+                "candidate": host_candidate(address, position),
+                "sdpMid": mid,
+                "sdpMLineIndex": line,
+            });
+            self.reply(peer, ServerMessage::ice_candidate(peer, candidate));
+        }
+    }
+}
+
+impl Delegate for Desk {
+    fn connected(&self, peer: PeerId, client: ClientInfo) {
+        let info = self
+            .peers
+            .add(peer, client.remote.ip().to_canonical().is_loopback());
+        self.events.emit(Event::PeerConnected(info));
+    }
+
+    fn offer(&self, peer: PeerId, offer: Value) {
+        if self.config.auto_answer {
+            self.negotiate(peer, &offer);
+        }
+        self.events.emit(Event::Offer { peer, offer });
+    }
+
+    fn answer(&self, peer: PeerId, answer: Value) {
+        self.events.emit(Event::Answer { peer, answer });
+    }
+
+    fn candidate(&self, peer: PeerId, candidate: Value) {
+        if self.config.auto_answer {
+            match (parse_remote(&candidate), self.handle.upgrade()) {
+                (Ok(parsed), Some(handle)) => handle.add_candidate(peer, parsed),
+                (Ok(_), None) => {}
+                (Err(error), _) => self.reply(peer, ServerMessage::error(error.to_string())),
+            }
+        }
+        self.events.emit(Event::IceCandidate { peer, candidate });
+    }
+
+    fn disconnected(&self, peer: PeerId, reason: String) {
+        if let Some(handle) = self.handle.upgrade() {
+            handle.remove_peer(peer);
+        }
+        self.stream.forget(peer);
+        self.peers.remove(peer);
+        self.events.emit(Event::PeerDisconnected { peer, reason });
+    }
+}

@@ -24,6 +24,50 @@ pub trait MediaOutput: Send + Sync + 'static {
     fn push_video(&self, frame: VideoFrame<'_>);
     /// Takes a chunk that was checked; refuses it when its queue is full.
     fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome;
+    /// What became of all that was pushed so far.
+    fn counts(&self) -> OutputCounts;
+}
+
+/// What an output did since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OutputCounts {
+    /// Frames encoded; a frame that was repeated for a keyframe counts again.
+    pub encoded_frames: u64,
+    /// Frames that newer ones replaced before they were encoded.
+    pub superseded_frames: u64,
+    /// Frames that turned out undecodable on the encoder's thread.
+    pub undecodable_frames: u64,
+    /// Encoded frames that a decoder can begin at.
+    pub keyframes: u64,
+    /// Sound that waits to be played, in ms.
+    pub queued_audio_ms: f64,
+}
+
+impl OutputCounts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            encoded_frames: self.encoded_frames + other.encoded_frames,
+            superseded_frames: self.superseded_frames + other.superseded_frames,
+            undecodable_frames: self.undecodable_frames + other.undecodable_frames,
+            keyframes: self.keyframes + other.keyframes,
+            queued_audio_ms: self.queued_audio_ms.max(other.queued_audio_ms),
+        }
+    }
+
+    /// What was added since `before`.
+    fn since(self, before: Self) -> Self {
+        Self {
+            encoded_frames: self.encoded_frames.saturating_sub(before.encoded_frames),
+            superseded_frames: self
+                .superseded_frames
+                .saturating_sub(before.superseded_frames),
+            undecodable_frames: self
+                .undecodable_frames
+                .saturating_sub(before.undecodable_frames),
+            keyframes: self.keyframes.saturating_sub(before.keyframes),
+            queued_audio_ms: self.queued_audio_ms,
+        }
+    }
 }
 
 /// Pictures or sound.
@@ -48,6 +92,8 @@ pub struct Source {
 /// What is kept of the pushes.
 struct Book {
     recorder: Recorder,
+    /// What the outputs had counted when they were last asked.
+    absorbed: OutputCounts,
     video_warnings: Limiter,
     audio_warnings: Limiter,
 }
@@ -57,6 +103,7 @@ impl Source {
     pub fn new(config: MediaConfig, warnings: Arc<dyn EventSink>) -> Arc<Self> {
         let book = Book {
             recorder: Recorder::new(config.video_fps),
+            absorbed: OutputCounts::default(),
             video_warnings: Limiter::default(),
             audio_warnings: Limiter::default(),
         };
@@ -146,32 +193,32 @@ impl Source {
         })
     }
 
-    /// Counts something that was found out after its push, such as an undecodable JPEG.
-    pub fn note_invalid(&self, kind: MediaKind, reason: DropReason, now_ms: f64) {
-        {
-            let recorder = &mut self.book.lock().recorder;
-            match kind {
-                MediaKind::Video => recorder.invalid_video(&reason),
-                MediaKind::Audio => recorder.unsent_audio(&reason),
-            }
-        }
-        self.warn(kind, &reason, now_ms);
-    }
-
-    /// Counts frames that newer ones replaced before they were encoded.
-    pub fn note_superseded(&self, frames: u64) {
-        self.book.lock().recorder.superseded(frames);
-    }
-
     /// The counters; `now_ms` is of the Unix clock.
     pub fn metrics(&self, now_ms: f64) -> Metrics {
+        self.absorb();
         let is_streaming = self.is_streaming();
         self.book.lock().recorder.snapshot(now_ms, is_streaming)
     }
 
     /// Sets the counters to zero.
     pub fn reset_metrics(&self) {
+        self.absorb();
         self.book.lock().recorder.reset();
+    }
+
+    /// Takes over what the outputs counted since they were last asked.
+    fn absorb(&self) {
+        let total = self.total();
+        let mut book = self.book.lock();
+        let added = total.since(book.absorbed);
+        book.absorbed = total;
+        book.recorder.output(&added);
+    }
+
+    fn total(&self) -> OutputCounts {
+        self.live_outputs()
+            .map(|output| output.counts())
+            .fold(OutputCounts::default(), OutputCounts::plus)
     }
 
     /// Hands what is pushed to `output` too, as long as it lives. Adding it twice is once.
@@ -184,8 +231,13 @@ impl Source {
 
     /// Hands nothing more to `output`.
     pub fn remove_output(&self, output: &Weak<dyn MediaOutput>) {
-        let mut outputs = self.outputs.lock();
-        *outputs = without(&outputs, output).collect();
+        self.absorb();
+        {
+            let mut outputs = self.outputs.lock();
+            *outputs = without(&outputs, output).collect();
+        }
+        let remaining = self.total();
+        self.book.lock().absorbed = remaining;
     }
 
     fn switch(&self, on: bool) -> bool {
@@ -288,6 +340,7 @@ mod tests {
     struct Output {
         frames: Mutex<Vec<f64>>,
         chunks: Mutex<usize>,
+        counts: Mutex<OutputCounts>,
         is_full: bool,
     }
 
@@ -302,6 +355,10 @@ mod tests {
             }
             *self.chunks.lock() += 1;
             PushOutcome::Queued
+        }
+
+        fn counts(&self) -> OutputCounts {
+            *self.counts.lock()
         }
     }
 
@@ -410,15 +467,24 @@ mod tests {
     }
 
     #[test]
-    fn what_an_encoder_finds_out_later_is_counted_too() {
-        let (source, events) = source();
+    fn what_an_output_finds_out_later_is_counted_once() {
+        let (source, _) = source();
         source.start();
-        source.push_video(frame(&[0; 16]), 10.0);
-        source.note_invalid(MediaKind::Video, DropReason::Undecodable("JPEG"), 20.0);
-        source.note_superseded(3);
+        let output = Arc::new(Output::default());
+        source.add_output(weak(&output));
+        let add = |superseded_frames, undecodable_frames| {
+            let mut counts = output.counts.lock();
+            counts.superseded_frames += superseded_frames;
+            counts.undecodable_frames += undecodable_frames;
+        };
+        add(3, 1);
+        source.metrics(20.0);
         let metrics = source.metrics(20.0);
         assert_eq!((metrics.invalid_frames, metrics.superseded_frames), (1, 3));
         assert_eq!(metrics.dropped_frames, 4);
-        assert_eq!(events.lock().len(), 1);
+        source.reset_metrics();
+        add(2, 0);
+        source.remove_output(&weak(&output));
+        assert_eq!(source.metrics(20.0).superseded_frames, 2);
     }
 }

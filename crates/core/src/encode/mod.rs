@@ -1,1 +1,12 @@
 //! The video encoder: one thread, one latest-frame slot, one keyframe policy.
+
+mod clock;
+mod h264;
+mod keyframe;
+mod pipeline;
+mod slot;
+
+pub use h264::{EncodeError, Encoded, H264Encoder};
+pub use keyframe::KeyframePolicy;
+pub use pipeline::{EncodedFrame, Output, VideoPipeline, Warn};
+pub use slot::VideoStats;

@@ -1,1 +1,316 @@
 //! From a browser's Opus packets to gated PCM.
+//!
+//! ```text
+//! RTP ─► jitter buffer ─► Opus: decode, recover, conceal ─┬─► gate ─► chunks, utterances
+//!                                                         └─► voice detector ─┘
+//! ```
+//! [`Microphone`] is one peer's and decides without a clock of its own; [`MicrophoneWorker`] is the thread
+//! that serves all of them.
+
+mod decoder;
+mod gate;
+mod jitter;
+mod voice;
+mod worker;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+pub use worker::{MicrophoneHandle, MicrophoneWorker};
+
+use self::decoder::Decoder;
+use self::gate::{Gate, Passed, Piece};
+use self::jitter::{Inserted, JitterBuffer, Next, Packet};
+use self::voice::VoiceDetector;
+use crate::config::MicrophoneConfig;
+use crate::event::{Event, PeerId, Speech};
+use crate::media::audio::{Resampler, to_i16};
+
+/// A peer that sends nothing for this long counts as silent (muted, or DTX between two keep-alives). Longer
+/// than a hiccup of its network, short enough for chunks to stop 0.7 s after speech.
+const IDLE: Duration = Duration::from_millis(300);
+/// Time without packets is passed to the gate as silence, but no more than this at once.
+const MOST_SILENCE: Duration = Duration::from_secs(1);
+/// So many lost packets in a row are concealed; then comes silence, as from any phone.
+const MOST_CONCEALED: u32 = 5;
+/// RTP timestamps of Opus count at 48 kHz whatever it was encoded from (RFC 7587 section 4.1).
+const CLOCK_HZ: u64 = 48_000;
+
+/// What a microphone received so far, in packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MicrophoneStats {
+    /// Received.
+    pub packets: u64,
+    /// Received twice, too late, or before the sender started anew.
+    pub late: u64,
+    /// Never received in time.
+    pub lost: u64,
+    /// Received, but no Opus.
+    pub undecodable: u64,
+}
+
+/// The microphone of one peer.
+pub struct Microphone {
+    peer: PeerId,
+    config: MicrophoneConfig,
+    jitter: JitterBuffer,
+    decoder: Decoder,
+    listener: Listener,
+    stats: MicrophoneStats,
+    lost_in_a_row: u32,
+    /// The RTP timestamp up to which there is sound, and the moment.
+    heard_until: Option<(u32, Instant)>,
+    passed: Vec<Passed>,
+}
+
+/// What is behind the decoder.
+struct Listener {
+    /// Of the decoder.
+    rate: u32,
+    output_rate: u32,
+    channels: usize,
+    /// For rates that Opus does not decode to.
+    resampler: Option<Resampler>,
+    voice: VoiceDetector,
+    gate: Gate,
+    floats: Vec<f32>,
+    resampled: Vec<f32>,
+    pcm: Vec<i16>,
+}
+
+impl Microphone {
+    /// A microphone from which nothing came yet.
+    pub fn new(peer: PeerId, config: &MicrophoneConfig) -> Result<Self, MicrophoneError> {
+        let channels = usize::from(config.channels);
+        let decoder = Decoder::new(config.sample_rate, channels)?;
+        let rate = decoder.rate();
+        let unusable = |_| MicrophoneError::Rate(config.sample_rate);
+        let resampler = (rate != config.sample_rate)
+            .then(|| Resampler::new(rate, config.sample_rate, channels))
+            .transpose()
+            .map_err(unusable)?;
+        Ok(Self {
+            peer,
+            config: config.clone(),
+            jitter: JitterBuffer::default(),
+            decoder,
+            listener: Listener {
+                rate,
+                output_rate: config.sample_rate,
+                channels,
+                resampler,
+                voice: VoiceDetector::new(rate, channels).map_err(unusable)?,
+                gate: Gate::new(config),
+                floats: Vec::new(),
+                resampled: Vec::new(),
+                pcm: Vec::new(),
+            },
+            stats: MicrophoneStats::default(),
+            lost_in_a_row: 0,
+            heard_until: None,
+            passed: Vec::new(),
+        })
+    }
+
+    /// Takes the payload of an RTP packet, whatever it is, that was received at `now`, or `wall_ms` of the
+    /// Unix clock.
+    pub fn on_packet(
+        &mut self,
+        now: Instant,
+        wall_ms: f64,
+        sequence: u16,
+        timestamp: u32,
+        payload: &[u8],
+        out: &mut Vec<Event>,
+    ) {
+        self.stats.packets += 1;
+        let packet = Packet {
+            timestamp,
+            wall_ms,
+            payload: Bytes::copy_from_slice(payload),
+        };
+        match self.jitter.insert(now, sequence, packet) {
+            Inserted::Accepted => {}
+            Inserted::Late => self.stats.late += 1,
+            Inserted::Restarted(discarded) => {
+                self.stats.late += discarded as u64;
+                self.heard_until = None;
+            }
+        }
+        self.play(now, wall_ms);
+        self.deliver(out);
+    }
+
+    /// Does what is due at `now`.
+    pub fn on_timeout(&mut self, now: Instant, wall_ms: f64, out: &mut Vec<Event>) {
+        self.play(now, wall_ms);
+        if self.idle_deadline().is_some_and(|at| at <= now) {
+            self.pass_silence(now, wall_ms);
+        }
+        self.deliver(out);
+    }
+
+    /// When [`Self::on_timeout`] has something to do, if no packet comes before.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        (self.jitter.deadline().into_iter())
+            .chain(self.idle_deadline())
+            .min()
+    }
+
+    /// Ends what is being said: the peer is gone.
+    pub fn close(&mut self, out: &mut Vec<Event>) {
+        self.listener.gate.flush_chunk(&mut self.passed);
+        self.listener.gate.close(&mut self.passed);
+        self.deliver(out);
+    }
+
+    /// What was received so far.
+    pub fn stats(&self) -> MicrophoneStats {
+        self.stats
+    }
+
+    fn play(&mut self, now: Instant, wall_ms: f64) {
+        while let Some(next) = self.jitter.pop(now) {
+            match next {
+                Next::Packet(packet) => self.play_packet(now, &packet),
+                Next::Lost(following) => self.play_lost(now, wall_ms, following.as_ref()),
+            }
+        }
+    }
+
+    fn play_packet(&mut self, now: Instant, packet: &Packet) {
+        self.lost_in_a_row = 0;
+        let expected = self
+            .heard_until
+            .map_or(packet.timestamp, |(until, _)| until);
+        // A timestamp ahead without a missing number is DTX: the sender was silent. One behind is sound
+        // that was given up already, and is delivered nevertheless.
+        let ahead = i64::from(packet.timestamp.wrapping_sub(expected) as i32);
+        if let Ok(ahead @ 1..) = u64::try_from(ahead) {
+            self.listener
+                .pass_silence(ticks(ahead), packet.wall_ms, &mut self.passed);
+        }
+        let frames = match self.decoder.decode(&packet.payload) {
+            Ok(samples) => self
+                .listener
+                .pass(samples, packet.wall_ms, &mut self.passed),
+            Err(_) => {
+                self.stats.undecodable += 1;
+                let samples = self.decoder.recover(None);
+                self.listener
+                    .pass(samples, packet.wall_ms, &mut self.passed)
+            }
+        };
+        // Time that silence was put in for stays covered when a late packet belongs there.
+        let end = packet.timestamp.wrapping_add(frames);
+        let covered = expected.wrapping_sub(end) as i32;
+        let covered = (1..=CLOCK_HZ as i32).contains(&covered);
+        let end = if covered { expected } else { end };
+        self.heard_until = Some((end, now));
+    }
+
+    fn play_lost(&mut self, now: Instant, wall_ms: f64, following: Option<&Packet>) {
+        self.stats.lost += 1;
+        self.lost_in_a_row += 1;
+        if self.lost_in_a_row > MOST_CONCEALED {
+            return; // the timestamp of the next packet tells how much silence it was
+        }
+        let samples = self
+            .decoder
+            .recover(following.map(|packet| &packet.payload[..]));
+        let frames = self.listener.pass(samples, wall_ms, &mut self.passed);
+        if let Some((until, _)) = self.heard_until {
+            self.heard_until = Some((until.wrapping_add(frames), now));
+        }
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        let gate = &self.listener.gate;
+        let (_, moment) = self.heard_until?;
+        (gate.is_open() || gate.has_partial_chunk()).then(|| moment + IDLE)
+    }
+
+    fn pass_silence(&mut self, now: Instant, wall_ms: f64) {
+        let Some((until, moment)) = self.heard_until else {
+            return;
+        };
+        let silent = now.saturating_duration_since(moment);
+        if self.listener.gate.is_open() {
+            let start_ms = wall_ms - silent.as_secs_f64() * 1_000.0;
+            let passed = &mut self.passed;
+            self.listener.pass_silence(silent, start_ms, passed);
+            let ticks = silent.as_micros() as u64 * CLOCK_HZ / 1_000_000;
+            self.heard_until = Some((until.wrapping_add(ticks as u32), now));
+        }
+        if !self.listener.gate.is_open() {
+            self.listener.gate.flush_chunk(&mut self.passed);
+        }
+    }
+
+    fn deliver(&mut self, out: &mut Vec<Event>) {
+        let speech = |piece: Piece| Speech {
+            peer: self.peer,
+            data: piece.samples.iter().flat_map(|s| s.to_le_bytes()).collect(),
+            sample_rate: self.config.sample_rate,
+            channels: self.config.channels,
+            timestamp_ms: piece.timestamp_ms,
+        };
+        out.extend(self.passed.drain(..).map(|passed| match passed {
+            Passed::Chunk(piece) => Event::IncomingAudio(speech(piece)),
+            Passed::Utterance(piece) => Event::Utterance(speech(piece)),
+        }));
+    }
+}
+
+impl Listener {
+    /// Passes decoded sound on, 10 ms at a time so that the gate's clock is fine; gives its RTP ticks.
+    fn pass(&mut self, samples: &[i16], wall_ms: f64, out: &mut Vec<Passed>) -> u32 {
+        let step = self.rate as usize / 100 * self.channels;
+        for (n, slice) in samples.chunks(step).enumerate() {
+            let wall_ms = wall_ms + 10.0 * n as f64;
+            if let Some(resampler) = &mut self.resampler {
+                self.floats.clear();
+                self.floats
+                    .extend(slice.iter().map(|&sample| f32::from(sample) / 32_768.0));
+                resampler.push(&self.floats, &mut self.resampled);
+                self.pcm.clear();
+                self.pcm.extend(self.resampled.drain(..).map(to_i16));
+                self.gate.push(&self.pcm, wall_ms, out);
+            } else {
+                self.gate.push(slice, wall_ms, out);
+            }
+            self.voice.push(slice, |voice| self.gate.answer(voice, out));
+        }
+        let frames = (samples.len() / self.channels) as u64;
+        (frames * CLOCK_HZ / u64::from(self.rate)) as u32
+    }
+
+    /// Passes silence on, that begins at `wall_ms`. The detector need not hear it to know.
+    fn pass_silence(&mut self, length: Duration, wall_ms: f64, out: &mut Vec<Passed>) {
+        let step = vec![0; self.output_rate as usize / 100 * self.channels];
+        for n in 0..length.min(MOST_SILENCE).as_millis() / 10 {
+            self.gate.push(&step, wall_ms + 10.0 * n as f64, out);
+            self.gate.answer(false, out);
+        }
+    }
+}
+
+/// Why a microphone cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MicrophoneError {
+    /// libopus has no memory.
+    #[error("cannot make an Opus decoder: {0}")]
+    Opus(#[from] opus::Error),
+    /// Not a rate that can be resampled to.
+    #[error("cannot resample the microphone to {0} Hz")]
+    Rate(u32),
+}
+
+/// RTP ticks as time.
+fn ticks(ticks: u64) -> Duration {
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000) / CLOCK_HZ)
+}
+
+#[cfg(test)]
+mod tests;

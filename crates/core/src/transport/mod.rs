@@ -1,1 +1,60 @@
-//! The network: one shard, one UDP port, and each viewer's ICE, DTLS and SRTP.
+//! The network: one thread and one UDP port for all viewers, and each viewer's ICE, DTLS and SRTP.
+//!
+//! **webrtc-rs is named nowhere else.** Its sans-IO parts are composed here rather than taken as one
+//! `RTCPeerConnection`, whose path costs each packet a walk through every handler of a large cold object; see
+//! `docs/architecture.md`.
+//!
+//! ```text
+//!  Network (handle) ──commands──► Shard ──datagram──► Peer: STUN → ice, DTLS → dtls → data_channel, SRTP → srtp
+//!                                   └──access unit──► Outlet: header, seal, send        (the hot path)
+//! ```
+
+mod client_hello;
+mod data_channel;
+mod dtls;
+mod ice;
+mod network;
+mod outlet;
+mod peer;
+mod rtcp;
+mod sdp;
+mod shard;
+mod socket;
+mod srtp;
+mod stun;
+
+use std::net::SocketAddr;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::event::{PeerId, PeerState};
+
+pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
+pub use network::{Network, NetworkConfig, StreamHandle};
+pub use outlet::Track;
+pub use sdp::{AnswerParameters, Offer, OfferError, host_candidate};
+
+/// One avatar's stream within the process.
+pub(crate) type StreamId = u64;
+
+/// A datagram and both its addresses.
+#[derive(Debug)]
+struct Datagram {
+    local: SocketAddr,
+    remote: SocketAddr,
+    data: BytesMut,
+}
+
+/// What a stream is told of its viewers, on the network thread: it must not block.
+pub trait StreamDelegate: Send + Sync + 'static {
+    /// A peer's media connection came, went or broke.
+    fn state(&self, peer: PeerId, state: PeerState);
+    /// Somebody cannot go on without a keyframe.
+    fn keyframe_wanted(&self);
+    /// How many peers receive video and audio.
+    fn audience(&self, viewers: usize, listeners: usize);
+    /// A packet of a peer's microphone.
+    fn microphone(&self, peer: PeerId, sequence: u16, timestamp: u32, payload: Bytes);
+    /// A text message on a peer's data channel.
+    fn text(&self, peer: PeerId, label: &str, text: &str);
+}

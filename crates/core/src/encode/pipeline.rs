@@ -1,0 +1,501 @@
+//! From pushed frames to encoded ones, on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::clock::{MediaClock, millis};
+use super::h264::{EncodeError, Encoded, H264Encoder};
+use super::keyframe::KeyframePolicy;
+use super::slot::{Slot, SlotFrame, Step, VideoStats};
+use crate::config::MediaConfig;
+use crate::error::StartError;
+use crate::media::{Converter, VideoFrame};
+
+/// One encoded picture.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct EncodedFrame {
+    /// H.264 in Annex B; SPS and PPS come with each keyframe.
+    pub data: Vec<u8>,
+    /// In ms of the source's clock, larger than that of the picture before.
+    pub timestamp_ms: f64,
+    /// Whether a viewer can begin here.
+    pub keyframe: bool,
+}
+
+/// Takes each encoded picture, on the encoder's thread: it must not block.
+pub type Output = Box<dyn FnMut(&EncodedFrame) + Send>;
+/// Takes a sentence about something that went wrong, at most one a second.
+pub type Warn = Box<dyn Fn(String) + Send>;
+
+/// An encoder with its thread, which ends when this is dropped.
+pub struct VideoPipeline {
+    slot: Arc<Slot>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl VideoPipeline {
+    /// Starts the thread. Nobody watches yet: see [`VideoPipeline::set_watched`].
+    pub fn spawn(config: &MediaConfig, output: Output, warn: Warn) -> Result<Self, StartError> {
+        let settings = Settings {
+            width: config.video_width,
+            height: config.video_height,
+            fps: config.video_fps,
+            bitrate_bps: config.video_bitrate_bps,
+        };
+        // Made here, so that a size that cannot be encoded is an error of the start.
+        let encoder = settings.encoder().map_err(|error| StartError::Thread {
+            what: "the video encoder",
+            source: std::io::Error::other(error),
+        })?;
+        let slot = Arc::new(Slot::default());
+        let worker = Worker {
+            slot: Arc::clone(&slot),
+            converter: Converter::new(settings.width, settings.height),
+            encoder: Some(encoder),
+            policy: KeyframePolicy::new(settings.fps),
+            settings,
+            clock: MediaClock::default(),
+            has_picture: false,
+            frame: EncodedFrame::default(),
+            output,
+            warnings: Warnings::new(warn),
+        };
+        let thread = std::thread::Builder::new()
+            .name("avatar-encode".to_owned())
+            .spawn(|| worker.run())
+            .map_err(|source| StartError::Thread {
+                what: "the video encoder",
+                source,
+            })?;
+        Ok(Self {
+            slot,
+            thread: Some(thread),
+        })
+    }
+
+    /// Takes a frame that [`check_video`](crate::media::check_video) accepted: copies it into the slot, in
+    /// the place of one that was not encoded yet. From any thread.
+    pub fn push(&self, frame: VideoFrame<'_>) {
+        self.slot.push(frame);
+    }
+
+    /// Asks for a keyframe: the next frame, or the last picture again if none comes within a frame interval;
+    /// later when keyframes were made just before. From any thread.
+    pub fn request_keyframe(&self) {
+        self.slot.request_keyframe(Instant::now());
+    }
+
+    /// Says whether anybody watches. While nobody does, frames are kept (the last one), not encoded; the
+    /// first viewer then begins with a keyframe of it.
+    pub fn set_watched(&self, watched: bool) {
+        self.slot.set_watched(watched, Instant::now());
+    }
+
+    /// What was done so far.
+    pub fn stats(&self) -> VideoStats {
+        self.slot.counters.snapshot()
+    }
+}
+
+impl Drop for VideoPipeline {
+    fn drop(&mut self) {
+        self.slot.stop();
+        if let Some(thread) = self.thread.take() {
+            // An `Err` is a panic of ours, which the panic hook has reported.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Settings {
+    width: u32,
+    height: u32,
+    fps: u32,
+    bitrate_bps: u32,
+}
+
+impl Settings {
+    fn encoder(self) -> Result<H264Encoder, EncodeError> {
+        H264Encoder::new(self.width, self.height, self.fps, self.bitrate_bps)
+    }
+}
+
+/// What the thread owns.
+struct Worker {
+    slot: Arc<Slot>,
+    settings: Settings,
+    converter: Converter,
+    /// `None` after it failed: the next picture gets a new one.
+    encoder: Option<H264Encoder>,
+    policy: KeyframePolicy,
+    clock: MediaClock,
+    has_picture: bool,
+    frame: EncodedFrame,
+    output: Output,
+    warnings: Warnings,
+}
+
+impl Worker {
+    fn run(mut self) {
+        loop {
+            match self.slot.next(&mut self.policy, self.has_picture) {
+                Step::Frame(frame) => self.on_frame(frame),
+                Step::Repeat => self.on_repeat(),
+                Step::Stop => return,
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: SlotFrame) {
+        let now = Instant::now();
+        let counters = &self.slot.counters;
+        let converted = self.converter.convert(&frame.borrow()).map(|_| ());
+        let timestamp_ms = frame.borrow().timestamp_ms;
+        let kept = frame
+            .kept_since
+            .map_or(0.0, |since| millis(now.saturating_duration_since(since)));
+        self.slot.recycle(frame);
+        match converted {
+            Ok(()) => {
+                counters.converted.fetch_add(1, Relaxed);
+                add_time(&counters.convert_ns, now.elapsed());
+                self.has_picture = true;
+                let timestamp_ms = self.clock.of_frame(timestamp_ms + kept, now);
+                self.encode(timestamp_ms, now);
+            }
+            Err(reason) => {
+                counters.invalid.fetch_add(1, Relaxed);
+                self.warnings
+                    .warn(now, format!("video frame not sent: {reason}"));
+            }
+        }
+    }
+
+    fn on_repeat(&mut self) {
+        let now = Instant::now();
+        let timestamp_ms = self.clock.of_repeat(now);
+        if self.encode(timestamp_ms, now) {
+            self.slot.counters.repeated.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Encodes the converter's picture and hands it out; tells whether there was something to hand out.
+    fn encode(&mut self, timestamp_ms: f64, now: Instant) -> bool {
+        let keyframe_due = self.policy.is_due(now);
+        let start = Instant::now();
+        self.frame.data.clear();
+        let encoded = self.encode_picture(timestamp_ms, keyframe_due);
+        let counters = &self.slot.counters;
+        if matches!(encoded, Ok(Encoded::Keyframe)) {
+            self.policy.encoded(now);
+            counters.keyframes.fetch_add(1, Relaxed);
+        } else if keyframe_due {
+            self.policy.failed(now);
+        }
+        match encoded {
+            Ok(Encoded::Keyframe | Encoded::Delta) => {
+                counters.encoded.fetch_add(1, Relaxed);
+                counters
+                    .bytes
+                    .fetch_add(self.frame.data.len() as u64, Relaxed);
+                add_time(&counters.encode_ns, start.elapsed());
+                self.frame.timestamp_ms = timestamp_ms;
+                self.frame.keyframe = matches!(encoded, Ok(Encoded::Keyframe));
+                (self.output)(&self.frame);
+                return true;
+            }
+            Ok(Encoded::Skipped) => {
+                counters.failed.fetch_add(1, Relaxed);
+            }
+            Err(error) => {
+                counters.failed.fetch_add(1, Relaxed);
+                self.encoder = None;
+                self.warnings
+                    .warn(now, format!("video frame not sent: {error}"));
+            }
+        }
+        false
+    }
+
+    fn encode_picture(
+        &mut self,
+        timestamp_ms: f64,
+        force_keyframe: bool,
+    ) -> Result<Encoded, EncodeError> {
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(self.settings.encoder()?),
+        };
+        let picture = self.converter.picture();
+        encoder.encode(picture, timestamp_ms, force_keyframe, &mut self.frame.data)
+    }
+}
+
+fn add_time(total_ns: &AtomicU64, time: Duration) {
+    total_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+}
+
+/// Says at most one thing a second.
+struct Warnings {
+    warn: Warn,
+    last: Option<Instant>,
+    kept_back: u64,
+}
+
+impl Warnings {
+    fn new(warn: Warn) -> Self {
+        Self {
+            warn,
+            last: None,
+            kept_back: 0,
+        }
+    }
+
+    fn warn(&mut self, now: Instant, message: String) {
+        let soon = |last| now.saturating_duration_since(last) < Duration::from_secs(1);
+        if self.last.is_some_and(soon) {
+            self.kept_back += 1;
+            return;
+        }
+        self.last = Some(now);
+        (self.warn)(match std::mem::take(&mut self.kept_back) {
+            0 => message,
+            more => format!("{message} (and {more} more since the last warning)"),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::PixelFormat;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+    /// Long enough for anything that is going to happen to have happened.
+    const QUIET: Duration = Duration::from_millis(250);
+
+    struct Rig {
+        pipeline: VideoPipeline,
+        frames: Receiver<EncodedFrame>,
+        warnings: Receiver<String>,
+        /// The output waits for one of these a picture, if `gated`.
+        gate: Sender<()>,
+    }
+
+    fn rig(gated: bool) -> Rig {
+        let config = MediaConfig {
+            video_width: 64,
+            video_height: 64,
+            ..MediaConfig::default()
+        };
+        let (frame_to, frames) = channel();
+        let (warning_to, warnings) = channel();
+        let (gate, opened) = channel();
+        let output = Box::new(move |frame: &EncodedFrame| {
+            let _ = frame_to.send(frame.clone());
+            if gated {
+                let _ = opened.recv_timeout(PATIENCE);
+            }
+        });
+        let warn = Box::new(move |text| {
+            let _ = warning_to.send(text);
+        });
+        Rig {
+            pipeline: VideoPipeline::spawn(&config, output, warn).unwrap(),
+            frames,
+            warnings,
+            gate,
+        }
+    }
+
+    impl Rig {
+        fn push(&self, timestamp_ms: f64) {
+            let level = timestamp_ms as u64 as u8;
+            self.pipeline.push(VideoFrame {
+                data: &[level; 64 * 64 * 4],
+                width: 64,
+                height: 64,
+                timestamp_ms,
+                format: PixelFormat::Rgba,
+            });
+        }
+
+        fn push_jpeg(&self, data: &[u8], timestamp_ms: f64) {
+            self.pipeline.push(VideoFrame {
+                data,
+                width: 64,
+                height: 64,
+                timestamp_ms,
+                format: PixelFormat::Jpeg,
+            });
+        }
+
+        fn frame(&self) -> EncodedFrame {
+            self.frames.recv_timeout(PATIENCE).unwrap()
+        }
+
+        fn assert_nothing_comes(&self) {
+            let next = self.frames.recv_timeout(QUIET);
+            assert_eq!(next, Err(RecvTimeoutError::Timeout));
+        }
+    }
+
+    #[test]
+    fn frames_come_out_with_their_times_the_first_as_a_keyframe() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(true);
+        for (n, timestamp) in [1e12, 1e12 + 33.25, 1e12 + 66.5].into_iter().enumerate() {
+            rig.push(timestamp);
+            let frame = rig.frame();
+            assert_eq!((frame.timestamp_ms, frame.keyframe), (timestamp, n == 0));
+            assert_eq!(frame.data[..4], [0, 0, 0, 1]);
+        }
+        let stats = rig.pipeline.stats();
+        assert_eq!((stats.frames_in, stats.encoded, stats.keyframes), (3, 3, 1));
+        assert!(stats.encode_time > Duration::ZERO && stats.bytes > 0);
+    }
+
+    #[test]
+    fn the_latest_frame_wins_while_the_encoder_is_busy() {
+        let rig = rig(true);
+        rig.pipeline.set_watched(true);
+        rig.push(1_000.0);
+        assert_eq!(rig.frame().timestamp_ms, 1_000.0);
+        // The encoder's thread is held up in the output.
+        for n in 1..=20 {
+            rig.push(1_000.0 + f64::from(n));
+        }
+        rig.gate.send(()).unwrap();
+        assert_eq!(rig.frame().timestamp_ms, 1_020.0);
+        rig.gate.send(()).unwrap();
+        rig.assert_nothing_comes();
+        let stats = rig.pipeline.stats();
+        assert_eq!(
+            (stats.frames_in, stats.encoded, stats.superseded),
+            (21, 2, 19)
+        );
+    }
+
+    #[test]
+    fn nothing_is_encoded_while_nobody_watches_and_the_first_viewer_gets_the_last_frame() {
+        let rig = rig(false);
+        for n in 0..10 {
+            rig.push(1_000.0 + f64::from(n) * 33.0);
+        }
+        rig.assert_nothing_comes();
+        rig.pipeline.set_watched(true);
+        let frame = rig.frame();
+        assert!(frame.keyframe);
+        // Shown now, not when it was pushed.
+        let late = frame.timestamp_ms - (1_000.0 + 9.0 * 33.0);
+        assert!((millis(QUIET)..20_000.0).contains(&late), "{late} ms");
+        let stats = rig.pipeline.stats();
+        assert_eq!(
+            (stats.encoded, stats.unwatched, stats.superseded),
+            (1, 9, 0)
+        );
+
+        rig.pipeline.set_watched(false);
+        rig.push(30_000.0);
+        rig.assert_nothing_comes();
+        rig.pipeline.set_watched(true);
+        assert!(rig.frame().keyframe, "the next viewer begins with one too");
+    }
+
+    #[test]
+    fn a_keyframe_is_made_of_the_last_picture_when_no_frame_comes() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(true);
+        rig.push(1_000.0);
+        rig.frame();
+        rig.assert_nothing_comes();
+        rig.pipeline.request_keyframe();
+        let again = rig.frame();
+        assert!(again.keyframe);
+        let late = again.timestamp_ms - 1_000.0;
+        assert!((millis(QUIET)..20_000.0).contains(&late), "{late} ms");
+        rig.assert_nothing_comes();
+        assert_eq!(rig.pipeline.stats().repeated, 1);
+        // A frame that is stamped before the repetition still comes out, behind it.
+        rig.push(1_033.0);
+        assert!(rig.frame().timestamp_ms > again.timestamp_ms);
+    }
+
+    #[test]
+    fn a_source_clock_that_jumps_back_does_not_stall_the_stream() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(true);
+        let mut last = f64::MIN;
+        for timestamp in [1e12, 1e12 + 33.0, 5.0, 38.0, 38.0, -1e9, 1e12 + 1e6] {
+            rig.push(timestamp);
+            let frame = rig.frame();
+            assert!(frame.timestamp_ms > last);
+            last = frame.timestamp_ms;
+        }
+    }
+
+    #[test]
+    fn undecodable_frames_are_counted_warned_of_once_and_passed_over() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(true);
+        rig.push(1.0);
+        rig.frame();
+        for n in 2..30 {
+            rig.push_jpeg(b"\xff\xd8 this is not a picture", f64::from(n));
+            while rig.pipeline.stats().invalid + rig.pipeline.stats().superseded < n as u64 - 1 {
+                std::thread::yield_now();
+            }
+        }
+        rig.push(100.0);
+        let frame = rig.frame();
+        assert_eq!((frame.timestamp_ms, frame.keyframe), (100.0, false));
+        assert_eq!(
+            rig.warnings.try_iter().collect::<Vec<_>>(),
+            ["video frame not sent: `data` is not a readable JPEG"]
+        );
+        assert_eq!(rig.pipeline.stats().invalid, 28);
+    }
+
+    #[test]
+    fn a_storm_of_requests_costs_few_keyframes() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(true);
+        rig.push(1_000.0);
+        rig.frame();
+        for _ in 0..500 {
+            rig.pipeline.request_keyframe();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(rig.frame().keyframe);
+        assert!(rig.pipeline.stats().keyframes <= 6);
+    }
+
+    #[test]
+    fn dropping_ends_the_thread_also_with_a_frame_in_the_slot() {
+        let rig = rig(false);
+        rig.push(1.0);
+        let Rig {
+            pipeline, frames, ..
+        } = rig;
+        drop(pipeline);
+        // The thread owned the other end.
+        assert!(frames.recv().is_err());
+    }
+
+    #[test]
+    fn a_stream_that_cannot_be_encoded_is_an_error_of_the_start() {
+        let config = MediaConfig {
+            video_width: 4096,
+            video_height: 4096,
+            ..MediaConfig::default()
+        };
+        let error = VideoPipeline::spawn(&config, Box::new(|_| ()), Box::new(|_| ()))
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("3840x2160"), "{error}");
+    }
+}

@@ -1,0 +1,223 @@
+//! The latest-frame slot between the pushing threads and the encoder's thread.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::keyframe::KeyframePolicy;
+use crate::media::{PixelFormat, VideoFrame};
+
+/// One buffer is filled, one waits, one is encoded.
+const MAX_BUFFERS: usize = 3;
+
+/// What a pipeline did since it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VideoStats {
+    /// Frames pushed.
+    pub frames_in: u64,
+    /// Pictures given to the output.
+    pub encoded: u64,
+    /// Keyframes among them.
+    pub keyframes: u64,
+    /// Pictures among them that were the last one again, since a keyframe was wanted and no frame came.
+    pub repeated: u64,
+    /// Frames that a newer one replaced before they were encoded, while somebody watched.
+    pub superseded: u64,
+    /// Frames that a newer one replaced while nobody watched.
+    pub unwatched: u64,
+    /// Frames that could not be decoded.
+    pub invalid: u64,
+    /// Pictures that the encoder failed to encode, or skipped.
+    pub failed: u64,
+    /// Bytes given to the output.
+    pub bytes: u64,
+    /// Mean time from a frame to the picture that is encoded.
+    pub convert_time: Duration,
+    /// Mean time that the encoder took for a picture.
+    pub encode_time: Duration,
+}
+
+/// The counters behind [`VideoStats`].
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) frames_in: AtomicU64,
+    pub(super) encoded: AtomicU64,
+    pub(super) keyframes: AtomicU64,
+    pub(super) repeated: AtomicU64,
+    pub(super) superseded: AtomicU64,
+    pub(super) unwatched: AtomicU64,
+    pub(super) invalid: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) converted: AtomicU64,
+    pub(super) convert_ns: AtomicU64,
+    pub(super) encode_ns: AtomicU64,
+}
+
+/// A frame in a buffer of ours.
+pub(super) struct SlotFrame {
+    data: Vec<u8>,
+    width: u32,
+    height: u32,
+    timestamp_ms: f64,
+    format: PixelFormat,
+    /// When it was pushed, if nobody watched then: it may be shown much later.
+    pub(super) kept_since: Option<Instant>,
+}
+
+/// What the encoder's thread does next.
+pub(super) enum Step {
+    /// Encodes this frame.
+    Frame(SlotFrame),
+    /// Encodes the last picture again, as a keyframe.
+    Repeat,
+    /// Ends.
+    Stop,
+}
+
+/// The slot. Its lock is held for moves of pointers only, never for a copy or for encoding.
+#[derive(Default)]
+pub(super) struct Slot {
+    state: Mutex<State>,
+    changed: Condvar,
+    pub(super) counters: Counters,
+}
+
+#[derive(Default)]
+struct State {
+    latest: Option<SlotFrame>,
+    spare: Vec<Vec<u8>>,
+    /// The first request for a keyframe that the policy has not been told of.
+    asked: Option<Instant>,
+    watched: bool,
+    stopped: bool,
+}
+
+impl Slot {
+    /// Copies `frame` in, in the place of one that waits.
+    pub(super) fn push(&self, frame: VideoFrame<'_>) {
+        self.counters.frames_in.fetch_add(1, Relaxed);
+        let mut data = self.state.lock().spare.pop().unwrap_or_default();
+        data.clear();
+        data.extend_from_slice(frame.payload());
+
+        let mut state = self.state.lock();
+        let watched = state.watched;
+        let replaced = state.latest.replace(SlotFrame {
+            data,
+            width: frame.width,
+            height: frame.height,
+            timestamp_ms: frame.timestamp_ms,
+            format: frame.format,
+            kept_since: (!watched).then(Instant::now),
+        });
+        if let Some(replaced) = replaced {
+            let counter = match watched {
+                true => &self.counters.superseded,
+                false => &self.counters.unwatched,
+            };
+            counter.fetch_add(1, Relaxed);
+            state.recycle(replaced.data);
+        }
+        drop(state);
+        if watched {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Asks for a keyframe.
+    pub(super) fn request_keyframe(&self, now: Instant) {
+        self.state.lock().asked.get_or_insert(now);
+        self.changed.notify_one();
+    }
+
+    /// Says whether anybody watches; the first who does needs a keyframe.
+    pub(super) fn set_watched(&self, watched: bool, now: Instant) {
+        let mut state = self.state.lock();
+        if watched && !state.watched {
+            state.asked.get_or_insert(now);
+        }
+        state.watched = watched;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Makes [`Slot::next`] give [`Step::Stop`].
+    pub(super) fn stop(&self) {
+        self.state.lock().stopped = true;
+        self.changed.notify_one();
+    }
+
+    /// Waits for something to do, telling `policy` of the requests before it.
+    pub(super) fn next(&self, policy: &mut KeyframePolicy, has_picture: bool) -> Step {
+        let mut state = self.state.lock();
+        loop {
+            if state.stopped {
+                return Step::Stop;
+            }
+            if let Some(asked) = state.asked.take() {
+                policy.request(asked);
+            }
+            if state.watched
+                && let Some(frame) = state.latest.take()
+            {
+                return Step::Frame(frame);
+            }
+            match policy.repeat_at().filter(|_| state.watched && has_picture) {
+                Some(at) if at <= Instant::now() => return Step::Repeat,
+                Some(at) => {
+                    self.changed.wait_until(&mut state, at);
+                }
+                None => self.changed.wait(&mut state),
+            }
+        }
+    }
+
+    /// Takes the buffer of a frame that was encoded.
+    pub(super) fn recycle(&self, frame: SlotFrame) {
+        self.state.lock().recycle(frame.data);
+    }
+}
+
+impl State {
+    fn recycle(&mut self, buffer: Vec<u8>) {
+        if self.spare.len() < MAX_BUFFERS {
+            self.spare.push(buffer);
+        }
+    }
+}
+
+impl SlotFrame {
+    pub(super) fn borrow(&self) -> VideoFrame<'_> {
+        VideoFrame {
+            data: &self.data,
+            width: self.width,
+            height: self.height,
+            timestamp_ms: self.timestamp_ms,
+            format: self.format,
+        }
+    }
+}
+
+impl Counters {
+    pub(super) fn snapshot(&self) -> VideoStats {
+        let mean = |total_ns: &AtomicU64, count: u64| {
+            Duration::from_nanos(total_ns.load(Relaxed) / count.max(1))
+        };
+        let encoded = self.encoded.load(Relaxed);
+        VideoStats {
+            frames_in: self.frames_in.load(Relaxed),
+            encoded,
+            keyframes: self.keyframes.load(Relaxed),
+            repeated: self.repeated.load(Relaxed),
+            superseded: self.superseded.load(Relaxed),
+            unwatched: self.unwatched.load(Relaxed),
+            invalid: self.invalid.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            bytes: self.bytes.load(Relaxed),
+            convert_time: mean(&self.convert_ns, self.converted.load(Relaxed)),
+            encode_time: mean(&self.encode_ns, encoded),
+        }
+    }
+}

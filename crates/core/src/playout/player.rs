@@ -1,0 +1,84 @@
+//! What goes out at a tick: sound, an occasional packet of silence, or nothing.
+
+use super::encoder::OpusEncoder;
+use super::pipeline::EncodedAudio;
+use super::queue::Pulled;
+
+/// DTX packets of Opus have at most 2 bytes: nothing to hear in them.
+const DTX_BYTES: usize = 2;
+/// In silence one packet goes out every 400 ms, as often as Opus would refresh its comfort noise
+/// (`MAX_CONSECUTIVE_DTX`), so that receivers know that the stream lives.
+const KEEPALIVE_TICKS: u32 = 20;
+/// After half a second of silence Opus has entered DTX (200 ms), and only the packets that go out are
+/// encoded: an idle avatar costs next to nothing.
+const SETTLED_TICKS: u32 = 25;
+
+/// The encoder and what it needs to know of the last ticks.
+pub struct Player {
+    encoder: OpusEncoder,
+    /// Ticks since the last packet went out.
+    quiet_ticks: u32,
+    /// Ticks since the last sound.
+    silent_ticks: u32,
+    /// The next packet of sound is the first one of its talk-spurt.
+    marker: bool,
+    heard: bool,
+}
+
+impl Player {
+    /// A player that has played nothing yet.
+    pub fn new() -> Result<Self, opus::Error> {
+        Ok(Self {
+            encoder: OpusEncoder::new()?,
+            quiet_ticks: 0,
+            silent_ticks: 0,
+            marker: false,
+            heard: false,
+        })
+    }
+
+    /// Plays one tick of sound, or of silence.
+    pub fn play(
+        &mut self,
+        sound: Option<(Pulled, &[f32])>,
+        sample_position: u64,
+        wall_ms: f64,
+        heard: bool,
+    ) -> Result<Option<EncodedAudio>, opus::Error> {
+        let returned = heard && !self.heard;
+        self.heard = heard;
+        if !heard {
+            return Ok(None);
+        }
+        if returned {
+            self.encoder.reset()?;
+            (self.quiet_ticks, self.silent_ticks) = (0, 0);
+            self.marker = true;
+        }
+        self.quiet_ticks += 1;
+        let keepalive = self.quiet_ticks >= KEEPALIVE_TICKS;
+        let data = match sound {
+            Some((pulled, samples)) => {
+                self.silent_ticks = 0;
+                self.marker |= pulled.spurt_start;
+                self.encoder.encode(samples, pulled.channels)?
+            }
+            None if self.silent_ticks >= SETTLED_TICKS && !keepalive => return Ok(None),
+            None => {
+                self.silent_ticks += 1;
+                self.encoder.encode_silence()?
+            }
+        };
+        if data.len() <= DTX_BYTES && !keepalive {
+            return Ok(None);
+        }
+        self.quiet_ticks = 0;
+        let spurt_start = sound.is_some() && std::mem::take(&mut self.marker);
+        Ok(Some(EncodedAudio {
+            data,
+            sample_position,
+            spurt_start,
+            wall_ms,
+        }))
+    }
+}

@@ -1,0 +1,348 @@
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::MediaConfig;
+use crate::error::DropReason;
+use crate::media::audio::tests::{correlation, read_wav, residual_db, sine, to_bytes};
+use crate::media::{AudioChunk, PushOutcome, SampleFormat};
+
+const MS: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(20);
+
+fn chunk(data: &[u8], sample_rate: u32, channels: u32) -> AudioChunk<'_> {
+    AudioChunk {
+        data,
+        sample_rate,
+        channels,
+        timestamp_ms: 0.0,
+        format: SampleFormat::Pcm,
+    }
+}
+
+fn queue() -> PlayoutQueue {
+    PlayoutQueue::new(Duration::from_secs(120))
+}
+
+/// Pulls a tick every 20 ms from `now` until nothing is left; mono.
+fn play(queue: &mut PlayoutQueue, mut now: Instant) -> Vec<f32> {
+    let (mut all, mut tick) = (Vec::new(), Vec::new());
+    while queue.pull(now, &mut tick).is_some() {
+        assert_eq!(tick.len(), TICK_FRAMES);
+        all.extend_from_slice(&tick);
+        now += TICK;
+    }
+    all
+}
+
+fn push_irregularly(queue: &mut PlayoutQueue, samples: &[i16], rate: u32, now: Instant) {
+    let (mut rest, mut size) = (samples, 7);
+    while !rest.is_empty() {
+        let (piece, later) = rest.split_at(size.min(rest.len()));
+        let outcome = queue.push(&chunk(&to_bytes(piece), rate, 1), now);
+        assert_eq!(outcome, PushOutcome::Queued);
+        (rest, size) = (later, size * 31 % 2_003 + 1);
+    }
+}
+
+#[test]
+fn a_sine_in_irregular_chunks_is_played_without_a_spur() {
+    for rate in [16_000, 22_050, 24_000, 44_100, 48_000] {
+        let (mut queue, now) = (queue(), Instant::now());
+        push_irregularly(
+            &mut queue,
+            &sine(1_000.0, 0.8, rate, rate as usize),
+            rate,
+            now,
+        );
+        let played = play(&mut queue, now);
+        assert_eq!(played.len(), 48_000);
+        let residual = residual_db(&played[480..47_520], 1_000.0, 48_000.0);
+        assert!(residual < -60.0, "{rate} Hz: {residual} dB");
+    }
+}
+
+#[test]
+fn speech_survives_the_queue_and_opus() {
+    let (speech, rate) = read_wav("speech-24k.wav");
+    let (mut queue, now) = (queue(), Instant::now());
+    push_irregularly(&mut queue, &speech, rate, now);
+    let played = play(&mut queue, now);
+    let mut encoder = OpusEncoder::new().unwrap();
+    let mut decoder = opus::Decoder::new(24_000, opus::Channels::Mono).unwrap();
+    let mut decoded = Vec::new();
+    for tick in played.chunks(TICK_FRAMES) {
+        let packet = encoder.encode(tick, 1).unwrap();
+        let mut pcm = [0.0; 480];
+        assert_eq!(decoder.decode_float(&packet, &mut pcm, false).unwrap(), 480);
+        decoded.extend_from_slice(&pcm);
+    }
+    let original: Vec<f32> = speech.iter().map(|&s| f32::from(s) / 32_768.0).collect();
+    let (best, delay) = correlation(&original, &decoded, 480);
+    assert!(best > 0.9, "{best} at {delay}");
+}
+
+#[test]
+fn a_whole_utterance_starts_at_the_next_tick_and_its_end_is_padded() {
+    let (mut queue, now) = (queue(), Instant::now());
+    let data = to_bytes(&vec![10_000; 24_000 * 3 + 240]);
+    queue.push(&chunk(&data, 24_000, 1), now);
+    assert_eq!(queue.queued(), Duration::from_millis(3_010));
+    let mut tick = Vec::new();
+    let first = queue.pull(now, &mut tick).unwrap();
+    assert!(first.spurt_start && first.channels == 1);
+    let rest = play(&mut queue, now + TICK);
+    assert_eq!(rest.len(), 150 * TICK_FRAMES);
+    assert!(rest[rest.len() - 480..].iter().all(|&s| s == 0.0));
+    assert_eq!(queue.queued(), Duration::ZERO);
+}
+
+#[test]
+fn a_short_sound_waits_40_ms_for_more() {
+    let (mut queue, now) = (queue(), Instant::now());
+    let mut tick = Vec::new();
+    queue.push(&chunk(&to_bytes(&[9_000; 160]), 16_000, 1), now);
+    assert_eq!(queue.pull(now + 39 * MS, &mut tick), None);
+    assert!(queue.pull(now + 40 * MS, &mut tick).unwrap().spurt_start);
+    assert!(tick[240] > 0.2 && tick[480] == 0.0);
+    assert_eq!(queue.pull(now + 60 * MS, &mut tick), None);
+}
+
+proptest! {
+    #[test]
+    fn a_real_time_source_with_timer_jitter_plays_without_a_gap(
+        jitter in proptest::collection::vec(0_u32..15, 100), phase in 0_u32..20,
+        rate in prop_oneof![Just(16_000_u32), Just(24_000), Just(44_100), Just(48_000)],
+    ) {
+        let (mut queue, start) = (queue(), Instant::now());
+        let data = to_bytes(&vec![8_000; rate as usize / 50]);
+        let (mut tick, mut pushed, mut ticks) = (Vec::new(), 0_usize, 0_u32);
+        for at in 0..=1_980 {
+            let now = start + at * MS;
+            while pushed < 100 && pushed as u32 * 20 + jitter[pushed] <= at {
+                queue.push(&chunk(&data, rate, 1), now);
+                pushed += 1;
+            }
+            if at % 20 == phase {
+                let pulled = queue.pull(now, &mut tick);
+                prop_assert!(pulled.is_some() || ticks == 0, "gap at {} ms", at);
+                if let Some(pulled) = pulled {
+                    prop_assert_eq!(pulled.spurt_start, ticks == 0);
+                    ticks += 1;
+                }
+            }
+        }
+        prop_assert!(ticks > 90);
+    }
+}
+
+#[test]
+fn a_source_that_runs_dry_never_clicks_and_goes_on_in_order() {
+    let (mut queue, start) = (queue(), Instant::now());
+    let samples = sine(200.0, 0.9, 48_000, 48_000);
+    let (mut played, mut tick, mut rest) = (Vec::new(), Vec::new(), samples.as_slice());
+    for n in 0..200 {
+        let now = start + n * TICK;
+        if n % 7 < 4 {
+            let (piece, later) = rest.split_at(rest.len().min(1_111));
+            if !piece.is_empty() {
+                queue.push(&chunk(&to_bytes(piece), 48_000, 1), now);
+            }
+            rest = later;
+        }
+        if queue.pull(now, &mut tick).is_none() {
+            tick.resize(TICK_FRAMES, 0.0);
+        }
+        played.extend_from_slice(&tick);
+    }
+    // The sine itself moves 0.024 a sample; a cut in it would move up to 0.9.
+    let steepest = played
+        .windows(2)
+        .fold(0.0_f32, |m, w| m.max((w[1] - w[0]).abs()));
+    assert!(steepest < 0.03, "{steepest}");
+    let loud = |s: &f32| s.abs() > 0.001;
+    let heard = played.iter().filter(|s| loud(s)).count();
+    assert!(heard > 46_000, "{heard}");
+}
+
+#[test]
+fn formats_may_follow_each_other() {
+    let (mut queue, now) = (queue(), Instant::now());
+    queue.push(&chunk(&to_bytes(&[5_000; 1_600]), 16_000, 1), now);
+    queue.push(&chunk(&to_bytes(&[-5_000; 2 * 4_410]), 44_100, 2), now);
+    queue.push(&chunk(&to_bytes(&[5_000; 4_800]), 48_000, 1), now);
+    assert_eq!(queue.queued(), Duration::from_millis(300));
+    let (mut tick, mut signs, mut channels) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..15 {
+        channels.push(queue.pull(now + n * TICK, &mut tick).unwrap().channels);
+        signs.push(tick[tick.len() / 2] > 0.0);
+    }
+    assert_eq!(queue.pull(now, &mut tick), None);
+    assert_eq!(signs[..5], [true; 5]);
+    assert_eq!(signs[5..10], [false; 5]);
+    assert_eq!(signs[10..], [true; 5]);
+    assert_eq!(channels[..4], [1; 4]);
+    assert_eq!(channels[5..10], [2; 5]);
+    assert_eq!(channels[11..], [1; 4]);
+}
+
+#[test]
+fn a_full_queue_refuses_and_drains() {
+    let mut queue = PlayoutQueue::new(Duration::from_millis(100));
+    let (now, data) = (Instant::now(), to_bytes(&[0; 2 * 960]));
+    for n in 0..5 {
+        assert_eq!(
+            queue.push(&chunk(&data, 48_000, 2), now),
+            PushOutcome::Queued,
+            "{n}"
+        );
+    }
+    let full = PushOutcome::Dropped(DropReason::QueueFull);
+    assert_eq!(queue.push(&chunk(&data, 48_000, 2), now), full);
+    queue.pull(now, &mut Vec::new());
+    assert_eq!(
+        queue.push(&chunk(&data, 48_000, 2), now),
+        PushOutcome::Queued
+    );
+}
+
+#[test]
+fn the_marker_is_on_the_first_packet_and_silence_sends_one_packet_in_400_ms() {
+    let mut player = Player::new().unwrap();
+    let voice: Vec<f32> = (sine(300.0, 0.5, 48_000, 960).iter())
+        .map(|&s| f32::from(s) / 32_768.0)
+        .collect();
+    let sound = |spurt_start| {
+        let pulled = Pulled {
+            channels: 1,
+            spurt_start,
+        };
+        Some((pulled, voice.as_slice()))
+    };
+    for n in 0..10 {
+        let packet = player
+            .play(sound(n == 0), n * 960, 0.0, true)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (packet.spurt_start, packet.sample_position),
+            (n == 0, n * 960)
+        );
+    }
+    let silent: Vec<bool> = (10..310)
+        .map(|n| player.play(None, n * 960, 0.0, true).unwrap().is_some())
+        .collect();
+    let sent = silent[50..].iter().filter(|&&sent| sent).count();
+    assert!((12..=13).contains(&sent), "{sent} packets in 5 s");
+    let gap = silent.split(|&sent| sent).map(<[bool]>::len).max();
+    assert!(gap < Some(20), "{gap:?} ticks without a packet");
+    assert!(
+        player
+            .play(sound(true), 0, 0.0, true)
+            .unwrap()
+            .unwrap()
+            .spurt_start
+    );
+}
+
+#[test]
+fn nothing_is_encoded_while_nobody_listens() {
+    let mut player = Player::new().unwrap();
+    let samples = vec![0.1; 2 * TICK_FRAMES];
+    let pulled = Pulled {
+        channels: 2,
+        spurt_start: false,
+    };
+    let sound = Some((pulled, samples.as_slice()));
+    assert_eq!(player.play(sound, 0, 0.0, false).unwrap(), None);
+    assert!(
+        player
+            .play(sound, 960, 0.0, true)
+            .unwrap()
+            .unwrap()
+            .spurt_start
+    );
+    assert!(
+        !player
+            .play(sound, 1_920, 0.0, true)
+            .unwrap()
+            .unwrap()
+            .spurt_start
+    );
+}
+
+#[test]
+fn the_thread_plays_at_real_time_and_stops_at_once() {
+    let packets = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&packets);
+    let output = Box::new(move |audio| seen.lock().push(audio));
+    let pipeline = AudioPipeline::spawn(&MediaConfig::default(), output).unwrap();
+    pipeline.set_heard(true);
+    let (speech, rate) = read_wav("speech-24k.wav");
+    let data = to_bytes(&speech[..rate as usize / 2]);
+    assert_eq!(pipeline.push(chunk(&data, rate, 1)), PushOutcome::Queued);
+    assert_eq!(
+        pipeline.push(chunk(&data, 0, 1)),
+        PushOutcome::Dropped(DropReason::BadSampleRate(0))
+    );
+    assert!(pipeline.queued_ms() > 400.0);
+    let begun = Instant::now();
+    while pipeline.queued_ms() > 0.0 {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::yield_now();
+        std::thread::park_timeout(MS);
+    }
+    assert!(begun.elapsed() > Duration::from_millis(400));
+    let stats = pipeline.stats();
+    assert_eq!(
+        (stats.chunks, stats.dropped_chunks, stats.spurts),
+        (1, 1, 1)
+    );
+    let stopping = Instant::now();
+    drop(pipeline);
+    assert!(stopping.elapsed() < Duration::from_millis(500));
+    let packets: Vec<EncodedAudio> = std::mem::take(&mut packets.lock());
+    assert!(packets.len() > 20);
+    assert!(
+        packets
+            .iter()
+            .all(|packet| packet.sample_position % 960 == 0)
+    );
+    for pair in packets.windows(2) {
+        let samples = (pair[1].sample_position - pair[0].sample_position) as f64;
+        assert!(samples > 0.0);
+        // The wall clock may be slewed, and be read late once; the deadlines are exact.
+        assert!((pair[1].wall_ms - pair[0].wall_ms - samples / 48.0).abs() < 20.0);
+    }
+}
+
+/// `cargo test --release -p avatar-core playout -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: prints what one tick costs"]
+fn one_tick_is_cheap() {
+    let (speech, rate) = read_wav("speech-24k.wav");
+    let (mut queue, mut now) = (queue(), Instant::now());
+    let pushed = Instant::now();
+    queue.push(&chunk(&to_bytes(&speech), rate, 1), now);
+    println!("push {:?}", pushed.elapsed());
+    let mut encoder = OpusEncoder::new().unwrap();
+    let (mut tick, mut pulls, mut encodes) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        let before = Instant::now();
+        let Some(pulled) = queue.pull(now, &mut tick) else {
+            break;
+        };
+        pulls.push(before.elapsed());
+        let before = Instant::now();
+        encoder.encode(&tick, pulled.channels).unwrap();
+        encodes.push(before.elapsed());
+        now += TICK;
+    }
+    for (name, costs) in [("pull and resample", &mut pulls), ("encode", &mut encodes)] {
+        costs.sort();
+        let (median, most) = (costs[costs.len() / 2], costs[costs.len() * 95 / 100]);
+        println!("{name} a tick: median {median:?}, 95 % {most:?}");
+    }
+}

@@ -1,0 +1,344 @@
+//! The messages of the wire, JSON text in both directions.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::event::PeerId;
+
+/// What a client sends. `data` is kept as it was sent; fields that we do not know are ignored.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientMessage {
+    /// `RTCSessionDescriptionInit`: an object with an `sdp` string.
+    Offer(Value),
+    /// `RTCSessionDescriptionInit`: an object with an `sdp` string.
+    Answer(Value),
+    /// `RTCIceCandidateInit`. `null`, or an empty `candidate`, says that there will be no more.
+    IceCandidate(Value),
+    /// The answer to [`ServerMessage::Ping`].
+    Pong,
+}
+
+/// What a client is sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(
+    tag = "type",
+    rename_all = "kebab-case",
+    rename_all_fields = "camelCase"
+)]
+pub enum ServerMessage {
+    /// The first message: who the client is, and what it needs for its `RTCPeerConnection`.
+    Config {
+        /// The client's name.
+        peer_id: PeerId,
+        /// `iceServers`, `videoCodec`, `audioCodec`.
+        data: Value,
+    },
+    /// The answer to the client's offer.
+    Answer {
+        /// The client's name.
+        peer_id: PeerId,
+        /// `RTCSessionDescriptionInit`.
+        data: Value,
+    },
+    /// One of our candidates.
+    IceCandidate {
+        /// The client's name.
+        peer_id: PeerId,
+        /// `RTCIceCandidateInit`.
+        data: Value,
+    },
+    /// To be answered with `pong`.
+    Ping,
+    /// What was wrong with the client's last message, or why it is closed.
+    Error {
+        /// A sentence for people.
+        error: String,
+    },
+    /// An object of the application, sent as it is.
+    #[serde(untagged)]
+    Raw(Map<String, Value>),
+}
+
+/// Why a client's message cannot be used; its text is sent back to the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolError {
+    /// The text is not JSON. The sentence is part of the contract.
+    #[error("Invalid message format")]
+    NotJson,
+    /// JSON, but not an object.
+    #[error("a message must be a JSON object with a `type`")]
+    NotAnObject,
+    /// A field is missing or is not what it must be.
+    #[error("`{field}` of {message} must be {expected}")]
+    BadField {
+        /// Where it belongs, such as `data.sdp`.
+        field: &'static str,
+        /// The `type` of the message.
+        message: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+    },
+    /// `type` is none that a client sends.
+    #[error("unknown `type` {0}: offer, answer, ice-candidate and pong are accepted")]
+    UnknownType(String),
+}
+
+impl ClientMessage {
+    /// Reads one text message.
+    pub fn parse(text: &str) -> Result<Self, ProtocolError> {
+        let value = serde_json::from_str(text).map_err(|_| ProtocolError::NotJson)?;
+        let Value::Object(mut message) = value else {
+            return Err(ProtocolError::NotAnObject);
+        };
+        let data = message.remove("data");
+        match message.get("type") {
+            Some(Value::String(kind)) => match kind.as_str() {
+                "offer" => Ok(Self::Offer(description("offer", data)?)),
+                "answer" => Ok(Self::Answer(description("answer", data)?)),
+                "ice-candidate" => Ok(Self::IceCandidate(candidate(data)?)),
+                "pong" => Ok(Self::Pong),
+                unknown => Err(ProtocolError::UnknownType(quote(unknown))),
+            },
+            _ => Err(bad("type", "a message", "a string")),
+        }
+    }
+}
+
+impl ServerMessage {
+    /// The first message to `peer`.
+    pub fn config(peer: PeerId, data: Value) -> Self {
+        Self::Config {
+            peer_id: peer,
+            data,
+        }
+    }
+
+    /// The engine's own answer.
+    pub fn answer(peer: PeerId, sdp: &str) -> Self {
+        Self::answer_as_is(peer, json!({"type": "answer", "sdp": sdp}))
+    }
+
+    /// The application's answer, passed on as it is.
+    pub fn answer_as_is(peer: PeerId, data: Value) -> Self {
+        Self::Answer {
+            peer_id: peer,
+            data,
+        }
+    }
+
+    /// One of our candidates, or the application's, passed on as it is.
+    pub fn ice_candidate(peer: PeerId, data: Value) -> Self {
+        Self::IceCandidate {
+            peer_id: peer,
+            data,
+        }
+    }
+
+    /// A sentence about what is wrong.
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::Error { error: text.into() }
+    }
+
+    /// The text of the wire.
+    pub fn to_json(&self) -> String {
+        // Serialising fails only for maps whose keys are not strings: there is none.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+fn description(message: &'static str, data: Option<Value>) -> Result<Value, ProtocolError> {
+    let data = data.ok_or_else(|| bad("data", message, "an object with an `sdp` string"))?;
+    let Value::Object(fields) = &data else {
+        return Err(bad("data", message, "an object with an `sdp` string"));
+    };
+    if !fields.get("sdp").is_some_and(Value::is_string) {
+        return Err(bad("data.sdp", message, "a string"));
+    }
+    // Browsers always write it; a client that leaves it out is understood all the same.
+    match fields.get("type") {
+        None => Ok(data),
+        Some(kind) if kind == message => Ok(data),
+        Some(_) => Err(bad("data.type", message, "the same as `type`")),
+    }
+}
+
+/// `RTCIceCandidateInit` of W3C WebRTC, section 4.8.1.
+fn candidate(data: Option<Value>) -> Result<Value, ProtocolError> {
+    let bad = |field, expected| Err(bad(field, "ice-candidate", expected));
+    let data = match data {
+        None => return bad("data", "null or an object with a `candidate` string"),
+        Some(Value::Null) => return Ok(Value::Null),
+        Some(data) => data,
+    };
+    let Value::Object(fields) = &data else {
+        return bad("data", "null or an object with a `candidate` string");
+    };
+    let get = |name| fields.get(name).unwrap_or(&Value::Null);
+    let index = get("sdpMLineIndex");
+    if !get("candidate").is_string() {
+        bad("data.candidate", "a string")
+    } else if !(get("sdpMid").is_null() || get("sdpMid").is_string()) {
+        bad("data.sdpMid", "a string or null")
+    } else if !(index.is_null() || index.as_u64().is_some_and(|i| i <= u16::MAX.into())) {
+        bad("data.sdpMLineIndex", "an integer from 0 to 65535 or null")
+    } else {
+        Ok(data)
+    }
+}
+
+fn bad(field: &'static str, message: &'static str, expected: &'static str) -> ProtocolError {
+    ProtocolError::BadField {
+        field,
+        message,
+        expected,
+    }
+}
+
+/// What a client wrote, short enough to be sent back.
+fn quote(text: &str) -> String {
+    let mut quoted: String = text.chars().take(40).collect();
+    if quoted.len() < text.len() {
+        quoted.push('…');
+    }
+    format!("{quoted:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn error(text: &str) -> String {
+        ClientMessage::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn data_is_kept_as_it_was_sent() {
+        let data = json!({"type": "offer", "sdp": "v=0\r\n", "extra": [1, 2.5, null]});
+        let text = json!({"type": "offer", "data": data, "peerId": 7}).to_string();
+        assert_eq!(
+            ClientMessage::parse(&text).unwrap(),
+            ClientMessage::Offer(data)
+        );
+        let data = json!({"sdp": ""});
+        let text = json!({"type": "answer", "data": data}).to_string();
+        assert_eq!(
+            ClientMessage::parse(&text).unwrap(),
+            ClientMessage::Answer(data)
+        );
+    }
+
+    #[test]
+    fn the_end_of_candidates_is_a_candidate() {
+        for data in [
+            json!(null),
+            json!({"candidate": ""}),
+            json!({"candidate": "candidate:1 1 udp 1 10.0.0.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0}),
+            json!({"candidate": "c", "sdpMid": null, "sdpMLineIndex": null, "usernameFragment": "u"}),
+        ] {
+            let text = json!({"type": "ice-candidate", "data": data}).to_string();
+            assert_eq!(
+                ClientMessage::parse(&text).unwrap(),
+                ClientMessage::IceCandidate(data)
+            );
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_json_is_named_as_the_contract_says() {
+        for text in ["", "hello", "{", "{\"type\":\"pong\"} x", "\u{0}"] {
+            assert_eq!(error(text), "Invalid message format");
+        }
+        // Nesting is bounded: this is refused, not recursed into.
+        assert_eq!(error(&"[".repeat(60_000)), "Invalid message format");
+    }
+
+    #[test]
+    fn a_bad_message_is_answered_with_the_name_of_its_field() {
+        for (message, field) in [
+            (json!([]), "`type`"),
+            (json!(5), "`type`"),
+            (json!({}), "`type`"),
+            (json!({"type": 5}), "`type`"),
+            (json!({"type": "dance"}), "`type` \"dance\""),
+            (json!({"type": "offer"}), "`data` of offer"),
+            (json!({"type": "offer", "data": null}), "`data` of offer"),
+            (json!({"type": "offer", "data": "v=0"}), "`data` of offer"),
+            (json!({"type": "offer", "data": {}}), "`data.sdp` of offer"),
+            (
+                json!({"type": "answer", "data": {"sdp": 5}}),
+                "`data.sdp` of answer",
+            ),
+            (
+                json!({"type": "offer", "data": {"sdp": "", "type": "answer"}}),
+                "`data.type` of offer",
+            ),
+            (json!({"type": "ice-candidate"}), "`data` of ice-candidate"),
+            (
+                json!({"type": "ice-candidate", "data": "c"}),
+                "`data` of ice-candidate",
+            ),
+            (
+                json!({"type": "ice-candidate", "data": {"candidate": 5}}),
+                "`data.candidate`",
+            ),
+            (
+                json!({"type": "ice-candidate", "data": {"candidate": "c", "sdpMid": 0}}),
+                "`data.sdpMid`",
+            ),
+            (
+                json!({"type": "ice-candidate", "data": {"candidate": "c", "sdpMLineIndex": -1}}),
+                "`data.sdpMLineIndex`",
+            ),
+        ] {
+            let error = error(&message.to_string());
+            assert!(error.contains(field), "{message} gave: {error}");
+        }
+        let long = json!({"type": "x".repeat(60_000)}).to_string();
+        assert!(error(&long).len() < 200);
+    }
+
+    #[test]
+    fn messages_are_written_to_the_letter() {
+        let peer = Uuid::nil();
+        let id = "00000000-0000-0000-0000-000000000000";
+        for (message, text) in [
+            (
+                ServerMessage::config(peer, json!({"iceServers": []})),
+                format!(r#"{{"type":"config","peerId":"{id}","data":{{"iceServers":[]}}}}"#),
+            ),
+            (
+                ServerMessage::answer(peer, "v=0\r\n"),
+                format!(
+                    r#"{{"type":"answer","peerId":"{id}","data":{{"sdp":"v=0\r\n","type":"answer"}}}}"#
+                ),
+            ),
+            (
+                ServerMessage::answer_as_is(peer, json!("mine")),
+                format!(r#"{{"type":"answer","peerId":"{id}","data":"mine"}}"#),
+            ),
+            (
+                ServerMessage::ice_candidate(peer, json!({"candidate": ""})),
+                format!(r#"{{"type":"ice-candidate","peerId":"{id}","data":{{"candidate":""}}}}"#),
+            ),
+            (ServerMessage::Ping, r#"{"type":"ping"}"#.to_owned()),
+            (
+                ServerMessage::error("Server full"),
+                r#"{"type":"error","error":"Server full"}"#.to_owned(),
+            ),
+        ] {
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Value>(&message.to_json()).unwrap(),
+                value
+            );
+        }
+        let Value::Object(raw) = json!({"type": "ping", "mine": true}) else {
+            unreachable!()
+        };
+        assert_eq!(
+            serde_json::from_str::<Value>(&ServerMessage::Raw(raw.clone()).to_json()).unwrap(),
+            Value::Object(raw)
+        );
+    }
+}

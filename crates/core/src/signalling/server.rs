@@ -1,0 +1,333 @@
+//! The listening port, its clients and its limits.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use axum::Router;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::client::{Admission, Ending, code};
+use super::protocol::ServerMessage;
+use super::{connection, page};
+use crate::error::StartError;
+use crate::event::PeerId;
+
+/// Messages that may wait for a client to read them: more than a whole negotiation with every candidate.
+const QUEUE: usize = 256;
+/// Connections beside the clients: those that load the page, ask for `/healthz`, or are told that the server is full.
+const SPARE_CONNECTIONS: usize = 64;
+/// Connections that the kernel keeps while we are not fast enough, or full.
+const BACKLOG: i32 = 1024;
+/// How long `stop` waits for clients to read their close frame.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+/// How long accepting rests when the process has no file descriptor left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How to listen and whom to serve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SignallingConfig {
+    /// Address to listen on. None: every address, IPv6 and IPv4.
+    pub host: Option<IpAddr>,
+    /// TCP port; 0 takes a free one.
+    pub port: u16,
+    /// Most WebSocket clients at once.
+    pub max_clients: usize,
+    /// `data` of the `config` message: `iceServers`, `videoCodec`, `audioCodec`.
+    pub config_message: Value,
+}
+
+/// Where a client is. IPv4 addresses are written as such, also on a dual-stack socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// The client's address.
+    pub remote: SocketAddr,
+    /// The address by which it reached us.
+    pub local: Option<SocketAddr>,
+}
+
+/// What becomes of what clients do. Called from the runtime's threads: it must not block. For each peer, first
+/// `connected`, then the others in the order of its messages, last `disconnected`, once.
+pub trait Delegate: Send + Sync + 'static {
+    /// A client's WebSocket was accepted.
+    fn connected(&self, peer: PeerId, client: ClientInfo);
+    /// It offers: `data` as it was sent.
+    fn offer(&self, peer: PeerId, offer: Value);
+    /// It answers: `data` as it was sent.
+    fn answer(&self, peer: PeerId, answer: Value);
+    /// It has a candidate (`null`, or an empty `candidate`: no more): `data` as it was sent.
+    fn candidate(&self, peer: PeerId, candidate: Value);
+    /// Its WebSocket ended, for a reason in words.
+    fn disconnected(&self, peer: PeerId, reason: String);
+}
+
+/// A running server. Dropping it stops it too, without waiting.
+#[derive(Debug)]
+pub struct SignallingServer {
+    port: u16,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    /// Never written: closed once nothing of the server runs.
+    finished: watch::Receiver<()>,
+}
+
+impl SignallingServer {
+    /// Listens before it returns; everything then runs on `runtime`.
+    pub fn bind(
+        config: SignallingConfig,
+        runtime: &Handle,
+        delegate: Arc<dyn Delegate>,
+    ) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen {
+            what: "signalling port",
+            address: match config.host {
+                Some(host) => SocketAddr::new(host, config.port).to_string(),
+                None => config.port.to_string(),
+            },
+            source,
+        };
+        let (listener, port) = listen(config.host, config.port)
+            .and_then(|listener| {
+                let port = listener.local_addr()?.port();
+                let _context = runtime.enter();
+                Ok((TcpListener::from_std(listener)?, port))
+            })
+            .map_err(failed)?;
+        let limit = config.max_clients.saturating_add(SPARE_CONNECTIONS);
+        let shared = Shared::new(config, delegate);
+        let (stop, stopping) = watch::channel(false);
+        let (running, finished) = watch::channel(());
+        let accepting = Arc::clone(&shared);
+        runtime.spawn(async move {
+            accept(listener, limit, accepting, stopping).await;
+            drop(running);
+        });
+        Ok(Self {
+            port,
+            shared,
+            stop,
+            finished,
+        })
+    }
+
+    /// The TCP port that is listened on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Clients at the moment.
+    pub fn client_count(&self) -> usize {
+        self.shared.clients.lock().len()
+    }
+
+    /// Queues a message; false if there is no such client. Never blocks: a client whose queue is full is closed.
+    pub fn send(&self, peer: PeerId, message: ServerMessage) -> bool {
+        let text = message.to_json().into();
+        self.shared.send(peer, text)
+    }
+
+    /// Queues any JSON object for every client.
+    pub fn broadcast(&self, message: &Value) {
+        let text = Utf8Bytes::from(message.to_string());
+        let peers: Vec<PeerId> = self.shared.clients.lock().keys().copied().collect();
+        for peer in peers {
+            self.shared.send(peer, text.clone());
+        }
+    }
+
+    /// Closes a client once it was sent what is queued for it; an unknown one is none of our business.
+    pub fn close(&self, peer: PeerId, reason: &str) {
+        self.shared.close(peer, Ending::close(code::NORMAL, reason));
+    }
+
+    /// Frees the port, closes every client and waits until all is gone: a second or less. May be called twice.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let mut finished = self.finished.clone();
+        while finished.changed().await.is_ok() {}
+    }
+}
+
+/// Returns once the server is to stop, or its handle was dropped.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    stop.wait_for(|stop| *stop).await.ok();
+}
+
+/// What the handle and the connections share.
+pub(super) struct Shared {
+    pub(super) delegate: Arc<dyn Delegate>,
+    pub(super) router: Router,
+    max_clients: usize,
+    config_message: Value,
+    clients: Mutex<HashMap<PeerId, Client>>,
+}
+
+struct Client {
+    queue: mpsc::Sender<Utf8Bytes>,
+    closing: oneshot::Sender<Ending>,
+}
+
+impl Shared {
+    fn new(config: SignallingConfig, delegate: Arc<dyn Delegate>) -> Arc<Self> {
+        Arc::new_cyclic(|shared: &Weak<Self>| {
+            let shared = Weak::clone(shared);
+            let max = config.max_clients;
+            let health = move || {
+                let peers = shared
+                    .upgrade()
+                    .map_or(0, |shared| shared.clients.lock().len());
+                json!({"status": "ok", "peers": peers, "maxClients": max}).to_string()
+            };
+            Self {
+                delegate,
+                router: page::router(health),
+                max_clients: max,
+                config_message: config.config_message,
+                clients: Mutex::default(),
+            }
+        })
+    }
+
+    /// Gives a new client its name and its first message, unless the server is full.
+    pub(super) fn admit(&self) -> Option<Admission> {
+        let peer = PeerId::new_v4();
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let config = ServerMessage::config(peer, self.config_message.clone());
+        sender.try_send(config.to_json().into()).ok()?;
+        let (close, closing) = oneshot::channel();
+        let mut clients = self.clients.lock();
+        if clients.len() >= self.max_clients {
+            return None;
+        }
+        clients.insert(
+            peer,
+            Client {
+                queue: sender,
+                closing: close,
+            },
+        );
+        Some(Admission {
+            peer,
+            queue,
+            closing,
+        })
+    }
+
+    pub(super) fn remove(&self, peer: PeerId) {
+        self.clients.lock().remove(&peer);
+    }
+
+    fn close(&self, peer: PeerId, ending: Ending) {
+        let client = self.clients.lock().remove(&peer);
+        if let Some(client) = client {
+            // The client may end by itself at this moment.
+            client.closing.send(ending).ok();
+        }
+    }
+
+    fn send(&self, peer: PeerId, text: Utf8Bytes) -> bool {
+        let queued = match self.clients.lock().get(&peer) {
+            Some(client) => client.queue.try_send(text),
+            None => return false,
+        };
+        if let Err(TrySendError::Full(_)) = queued {
+            self.close(peer, Ending::too_slow());
+        }
+        queued.is_ok()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("max_clients", &self.max_clients)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    limit: usize,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < limit => match accepted {
+                Ok((stream, remote)) => {
+                    let shared = Arc::clone(&shared);
+                    connections.spawn(connection::serve(stream, remote, shared, stop.clone()));
+                }
+                Err(error) if is_of_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_REST).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
+        connections.shutdown().await;
+    }
+}
+
+/// Linux hands errors of a connection that has gone already to `accept` (accept(2)).
+fn is_of_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    )
+}
+
+fn listen(host: Option<IpAddr>, port: u16) -> io::Result<std::net::TcpListener> {
+    if let Some(host) = host {
+        return listen_on(SocketAddr::new(host, port));
+    }
+    match listen_on((Ipv6Addr::UNSPECIFIED, port).into()) {
+        Err(error) if !is_taken_or_denied(&error) => {
+            tracing::debug!("no IPv6, listening on IPv4 only: {error}");
+            listen_on((Ipv4Addr::UNSPECIFIED, port).into())
+        }
+        listener => listener,
+    }
+}
+
+/// Errors that IPv4 would not help against, and that name the cause better.
+fn is_taken_or_denied(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, PermissionDenied};
+    matches!(error.kind(), AddrInUse | PermissionDenied)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    // On Unix it lets us take a port whose old connections are in TIME_WAIT; on Windows, one that is listened on.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}

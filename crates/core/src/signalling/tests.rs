@@ -1,0 +1,603 @@
+//! The whole room over real sockets.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::*;
+use crate::error::StartError;
+use crate::event::PeerId;
+
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Seen {
+    Connected(PeerId, ClientInfo),
+    Offer(PeerId, Value),
+    Answer(PeerId, Value),
+    Candidate(PeerId, Value),
+    Disconnected(PeerId, String),
+}
+
+struct Recorder(mpsc::UnboundedSender<Seen>);
+
+impl Recorder {
+    fn record(&self, seen: Seen) {
+        self.0.send(seen).ok();
+    }
+}
+
+impl Delegate for Recorder {
+    fn connected(&self, peer: PeerId, client: ClientInfo) {
+        self.record(Seen::Connected(peer, client));
+    }
+    fn offer(&self, peer: PeerId, offer: Value) {
+        self.record(Seen::Offer(peer, offer));
+    }
+    fn answer(&self, peer: PeerId, answer: Value) {
+        self.record(Seen::Answer(peer, answer));
+    }
+    fn candidate(&self, peer: PeerId, candidate: Value) {
+        self.record(Seen::Candidate(peer, candidate));
+    }
+    fn disconnected(&self, peer: PeerId, reason: String) {
+        self.record(Seen::Disconnected(peer, reason));
+    }
+}
+
+struct Server {
+    server: SignallingServer,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+fn config(port: u16) -> SignallingConfig {
+    SignallingConfig {
+        host: Some(LOCALHOST),
+        port,
+        max_clients: 100,
+        config_message: json!({"iceServers": [{"urls": ["stun:a"]}], "videoCodec": "auto", "audioCodec": "opus"}),
+    }
+}
+
+fn start(config: SignallingConfig) -> Result<Server, StartError> {
+    let (sender, seen) = mpsc::unbounded_channel();
+    let server = SignallingServer::bind(config, &Handle::current(), Arc::new(Recorder(sender)))?;
+    Ok(Server { server, seen })
+}
+
+impl Server {
+    fn any() -> Self {
+        start(config(0)).unwrap()
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::new(LOCALHOST, self.server.port())
+    }
+
+    async fn seen(&mut self) -> Seen {
+        timeout(PATIENCE, self.seen.recv()).await.unwrap().unwrap()
+    }
+
+    async fn disconnected(&mut self) -> String {
+        match self.seen().await {
+            Seen::Disconnected(_, reason) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A client whose `config` message is read.
+    async fn client(&mut self) -> Client {
+        let mut client = Client::connect(self.address(), "/").await;
+        let config = client.json().await;
+        client.peer = config["peerId"].as_str().unwrap().parse().unwrap();
+        assert!(matches!(self.seen().await, Seen::Connected(peer, _) if peer == client.peer));
+        client
+    }
+
+    async fn http(&self, request: &str) -> String {
+        http(self.address(), request.as_bytes()).await
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.http(&format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        ))
+        .await
+    }
+}
+
+async fn http(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut response = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut response))
+        .await
+        .unwrap()
+        .unwrap();
+    String::from_utf8(response).unwrap()
+}
+
+struct Client {
+    peer: PeerId,
+    socket: WebSocketStream<TcpStream>,
+}
+
+impl Client {
+    async fn connect(address: SocketAddr, path: &str) -> Self {
+        Self::over(TcpStream::connect(address).await.unwrap(), address, path).await
+    }
+
+    async fn over(stream: TcpStream, address: SocketAddr, path: &str) -> Self {
+        let (socket, _) = client_async(format!("ws://{address}{path}"), stream)
+            .await
+            .unwrap();
+        Self {
+            peer: PeerId::nil(),
+            socket,
+        }
+    }
+
+    async fn next(&mut self) -> Option<Message> {
+        timeout(PATIENCE, self.socket.next())
+            .await
+            .unwrap()
+            .map(Result::unwrap)
+    }
+
+    async fn json(&mut self) -> Value {
+        let message = self.next().await.unwrap();
+        serde_json::from_str(message.to_text().unwrap()).unwrap()
+    }
+
+    async fn error(&mut self) -> String {
+        let message = self.json().await;
+        assert_eq!(message["type"], "error");
+        message["error"].as_str().unwrap().to_owned()
+    }
+
+    /// Reads up to the close frame, then to the end.
+    async fn close_code(&mut self) -> (u16, String) {
+        let closed = loop {
+            if let Message::Close(frame) = self.next().await.unwrap() {
+                break frame.unwrap();
+            }
+        };
+        assert_eq!(self.next().await, None, "the server closes first");
+        (closed.code.into(), closed.reason.to_string())
+    }
+
+    async fn send(&mut self, message: impl ToString) {
+        let text = message.to_string();
+        self.socket.send(Message::Text(text.into())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_first_message_is_the_config() {
+    let mut server = Server::any();
+    let mut client = Client::connect(server.address(), "/").await;
+    let first = client.json().await;
+    let Seen::Connected(peer, info) = server.seen().await else {
+        panic!("connected comes first")
+    };
+    assert_eq!(peer.get_version_num(), 4);
+    assert_eq!(
+        first,
+        json!({"type": "config", "peerId": peer.to_string(), "data": config(0).config_message})
+    );
+    assert_eq!(info.remote, client.socket.get_ref().local_addr().unwrap());
+    assert_eq!(info.local, Some(server.address()));
+}
+
+#[tokio::test]
+async fn a_websocket_is_accepted_at_any_path() {
+    let server = Server::any();
+    for path in ["/", "/ws", "/a/b?c=d", "/webrtc-client.js", "/healthz"] {
+        let mut client = Client::connect(server.address(), path).await;
+        assert_eq!(client.json().await["type"], "config");
+    }
+}
+
+#[tokio::test]
+async fn a_dual_stack_server_writes_ipv4_addresses_as_such() {
+    let mut server = start(SignallingConfig {
+        host: None,
+        ..config(0)
+    })
+    .unwrap();
+    server.client().await;
+    server.disconnected().await;
+    let _client = Client::connect(server.address(), "/").await;
+    let Seen::Connected(_, info) = server.seen().await else {
+        panic!("connected comes first")
+    };
+    assert_eq!(info.remote.ip(), LOCALHOST);
+    assert_eq!(info.local, Some(server.address()));
+}
+
+#[tokio::test]
+async fn what_a_client_sends_reaches_the_delegate_in_order_as_it_was_sent() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    let peer = client.peer;
+    let offer = json!({"type": "offer", "sdp": "v=0\r\n", "more": 1});
+    let answer = json!({"type": "answer", "sdp": "v=0"});
+    let candidate = json!({"candidate": "candidate:1", "sdpMid": "0", "sdpMLineIndex": 0});
+    client.send(json!({"type": "offer", "data": offer})).await;
+    client
+        .send(json!({"type": "ice-candidate", "data": candidate}))
+        .await;
+    client
+        .send(json!({"type": "ice-candidate", "data": null}))
+        .await;
+    client.send(json!({"type": "pong"})).await;
+    client.send(json!({"type": "answer", "data": answer})).await;
+    assert_eq!(server.seen().await, Seen::Offer(peer, offer));
+    assert_eq!(server.seen().await, Seen::Candidate(peer, candidate));
+    assert_eq!(server.seen().await, Seen::Candidate(peer, Value::Null));
+    assert_eq!(server.seen().await, Seen::Answer(peer, answer));
+}
+
+#[tokio::test]
+async fn what_the_server_sends_reaches_the_client() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    let peer = client.peer;
+    assert!(server.server.send(peer, ServerMessage::answer(peer, "v=0")));
+    assert!(server.server.send(
+        peer,
+        ServerMessage::ice_candidate(peer, json!({"candidate": "c"}))
+    ));
+    assert_eq!(
+        client.json().await,
+        json!({"type": "answer", "peerId": peer.to_string(), "data": {"type": "answer", "sdp": "v=0"}})
+    );
+    assert_eq!(
+        client.json().await,
+        json!({"type": "ice-candidate", "peerId": peer.to_string(), "data": {"candidate": "c"}})
+    );
+    assert!(!server.server.send(PeerId::nil(), ServerMessage::Ping));
+}
+
+#[tokio::test]
+async fn unusable_messages_are_answered_and_the_connection_kept() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    client.send("not json").await;
+    assert_eq!(client.error().await, "Invalid message format");
+    client.send(json!({"type": "dance"})).await;
+    assert!(client.error().await.contains("`type` \"dance\""));
+    client.send(json!({"type": "offer"})).await;
+    assert!(client.error().await.contains("`data` of offer"));
+    client
+        .socket
+        .send(Message::Binary(vec![0; 100].into()))
+        .await
+        .unwrap();
+    assert_eq!(
+        client.error().await,
+        "binary messages are not supported: send JSON text"
+    );
+    client
+        .send(json!({"type": "answer", "data": {"sdp": ""}}))
+        .await;
+    assert!(matches!(server.seen().await, Seen::Answer(..)));
+}
+
+#[tokio::test]
+async fn one_client_too_many_is_told_and_closed_and_never_seen() {
+    let mut server = start(SignallingConfig {
+        max_clients: 1,
+        ..config(0)
+    })
+    .unwrap();
+    let first = server.client().await;
+    let mut second = Client::connect(server.address(), "/").await;
+    assert_eq!(
+        second.json().await,
+        json!({"type": "error", "error": "Server full"})
+    );
+    assert_eq!(second.close_code().await, (1013, "Server full".to_owned()));
+    drop(first);
+    assert!(matches!(server.seen().await, Seen::Disconnected(..)));
+    server.client().await;
+}
+
+#[tokio::test]
+async fn a_message_over_64_kib_closes_with_1009_which_reaches_the_client() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    client.send("x".repeat(65_536)).await;
+    assert_eq!(client.error().await, "Invalid message format");
+    // Far more than the kernel's buffers: the client is still writing when it is refused.
+    let (mut sink, mut stream) = client.socket.split();
+    let writing = tokio::spawn(async move {
+        let message = "x".repeat(20_000_000);
+        sink.send(Message::Text(message.into())).await
+    });
+    let message = timeout(PATIENCE, stream.next()).await.unwrap().unwrap();
+    let Ok(Message::Close(Some(frame))) = message else {
+        panic!("{message:?}")
+    };
+    assert_eq!(u16::from(frame.code), 1009);
+    assert_eq!(server.disconnected().await, "message too large");
+    writing.await.unwrap().ok();
+    // A message in pieces has the same limit.
+    let mut client = server.client().await;
+    use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+    use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+    for kind in [Data::Text, Data::Continue] {
+        let frame = Frame::message(vec![b'x'; 40_000], OpCode::Data(kind), false);
+        client.socket.send(Message::Frame(frame)).await.unwrap();
+    }
+    assert_eq!(client.close_code().await.0, 1009);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_reported_once_with_the_reason() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    client.socket.close(None).await.unwrap();
+    while client.next().await.is_some() {}
+    assert_eq!(
+        server.seen().await,
+        Seen::Disconnected(client.peer, "closed by client".to_owned())
+    );
+    let client = server.client().await;
+    client.socket.get_ref().set_zero_linger().unwrap();
+    drop(client);
+    let reason = server.disconnected().await;
+    assert!(reason.starts_with("connection lost: "), "{reason}");
+    assert_eq!(server.server.client_count(), 0);
+    server.server.stop().await;
+    assert!(server.seen.try_recv().is_err(), "reported twice");
+}
+
+#[tokio::test]
+async fn a_peer_that_is_closed_gets_what_was_sent_before_and_the_reason() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    let reason = "é".repeat(100);
+    server
+        .server
+        .send(client.peer, ServerMessage::error("goodbye"));
+    server.server.close(client.peer, &reason);
+    server.server.close(PeerId::nil(), "nobody");
+    assert_eq!(client.error().await, "goodbye");
+    assert_eq!(client.close_code().await, (1000, "é".repeat(61)));
+    assert_eq!(server.disconnected().await, reason);
+}
+
+#[tokio::test]
+async fn a_flooding_client_is_closed_and_others_do_not_notice() {
+    let mut server = Server::any();
+    let mut other = server.client().await;
+    let mut client = server.client().await;
+    for _ in 0..2_000 {
+        if client.socket.send(Message::text("{}")).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(
+        client.close_code().await,
+        (1008, "too many messages".to_owned())
+    );
+    assert_eq!(server.disconnected().await, "too many messages");
+    other.send("x").await;
+    assert_eq!(other.error().await, "Invalid message format");
+}
+
+#[tokio::test]
+async fn broadcast_reaches_every_client_as_it_is() {
+    let mut server = Server::any();
+    let mut clients = [server.client().await, server.client().await];
+    let message = json!({"type": "mood", "data": [1, {"a": null}]});
+    server.server.broadcast(&message);
+    for client in &mut clients {
+        assert_eq!(client.json().await, message);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_closed_and_others_do_not_notice() {
+    let mut server = Server::any();
+    let mut other = server.client().await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stream = socket.connect(server.address()).await.unwrap();
+    let mut silent = Client::over(stream, server.address(), "/").await;
+    silent.json().await;
+    assert!(matches!(server.seen().await, Seen::Connected(..)));
+    let message = json!({"type": "big", "data": "x".repeat(60_000)});
+    let deadline = Instant::now() + PATIENCE;
+    while server.server.client_count() > 1 {
+        assert!(Instant::now() < deadline, "the queue has no bound");
+        server.server.broadcast(&message);
+        assert_eq!(other.json().await, message);
+    }
+    assert_eq!(server.disconnected().await, "too slow");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn two_servers_cannot_share_a_port() {
+    let server = Server::any();
+    let error = start(config(server.server.port())).err().unwrap();
+    assert_eq!(error.code(), "EADDRINUSE");
+    assert!(error.to_string().starts_with(&format!(
+        "cannot listen on signalling port 127.0.0.1:{}: ",
+        server.server.port()
+    )));
+    let everywhere = SignallingConfig {
+        host: None,
+        ..config(server.server.port())
+    };
+    assert_eq!(start(everywhere).err().unwrap().code(), "EADDRINUSE");
+}
+
+#[tokio::test]
+async fn stop_closes_clients_and_frees_the_port_at_once() {
+    let mut port = 0;
+    for _ in 0..3 {
+        let mut server = start(config(port)).unwrap();
+        port = server.server.port();
+        let mut client = server.client().await;
+        let peer = client.peer;
+        let reading = tokio::spawn(async move { client.close_code().await });
+        server.server.stop().await;
+        server.server.stop().await;
+        assert_eq!(reading.await.unwrap(), (1001, "server stopping".to_owned()));
+        assert_eq!(
+            server.seen.try_recv().unwrap(),
+            Seen::Disconnected(peer, "server stopping".to_owned()),
+            "said before stop() returns"
+        );
+        assert!(TcpStream::connect(server.address()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn stop_does_not_wait_for_clients_that_do_not_read() {
+    let mut server = Server::any();
+    let silent = server.client().await;
+    let _half_a_request = TcpStream::connect(server.address()).await.unwrap();
+    let begun = Instant::now();
+    server.server.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert_eq!(server.disconnected().await, "server stopping");
+    drop(server.server);
+    assert!(
+        server
+            .seen
+            .try_recv()
+            .is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected),
+        "the delegate is let go"
+    );
+    drop(silent);
+}
+
+#[tokio::test]
+async fn dropping_the_server_stops_it() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    drop(server.server);
+    assert_eq!(client.close_code().await.0, 1001);
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_served_with_their_types() {
+    let server = Server::any();
+    for (path, kind) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/?server=ws://a:1", "text/html; charset=utf-8"),
+        ("/webrtc-client.html", "text/html; charset=utf-8"),
+        ("/webrtc-client.js", "text/javascript; charset=utf-8"),
+        ("/avatar-client.js", "text/javascript; charset=utf-8"),
+        ("/statistics.js", "text/javascript; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+    ] {
+        let response = server.get(path).await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+        assert!(
+            head.contains(&format!("content-type: {kind}\r\n")),
+            "{head}"
+        );
+        assert!(head.contains("cache-control: no-cache\r\n"), "{head}");
+        assert!(
+            head.contains("x-content-type-options: nosniff\r\n"),
+            "{head}"
+        );
+        let policy = "content-security-policy: default-src 'none'; script-src 'self'; ";
+        assert_eq!(
+            head.contains(policy),
+            kind.starts_with("text/html"),
+            "{head}"
+        );
+        assert!(!body.is_empty());
+        let request = format!("HEAD {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let response = server.http(&request).await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        assert!(response.contains(&format!("content-length: {}\r\n", body.len())));
+        assert!(response.ends_with("\r\n\r\n"), "a body: {response}");
+    }
+}
+
+#[tokio::test]
+async fn healthz_counts_the_peers() {
+    let mut server = Server::any();
+    let _client = server.client().await;
+    let response = server.get("/healthz").await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    assert!(response.contains("content-type: application/json\r\n"));
+    let (_, body) = response.split_once("\r\n\r\n").unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(body).unwrap(),
+        json!({"status": "ok", "peers": 1, "maxClients": 100})
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_served_and_what_is_not_http_is_refused() {
+    let server = Server::any();
+    for path in ["/missing", "/../Cargo.toml", "/web/style.css", "/%00"] {
+        let response = server.get(path).await;
+        assert!(response.starts_with("HTTP/1.1 404 "), "{path}: {response}");
+    }
+    let response = server.http("hello\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    let response = http(server.address(), &[0x16, 3, 1, 2, 0, 1, 0, 1]).await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(20_000));
+    let response = server.http(&long).await;
+    assert!(response.starts_with("HTTP/1.1 431 "), "{response}");
+    let response = server
+        .http(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n",
+        )
+        .await;
+    assert!(response.starts_with("HTTP/1.1 400 "), "{response}");
+    assert!(
+        response.contains("sec-websocket-version: 13\r\n"),
+        "{response}"
+    );
+}
+
+#[tokio::test]
+async fn half_a_request_is_dropped_after_ten_seconds() {
+    let server = Server::any();
+    let begun = Instant::now();
+    let response = server.http("GET / HTTP/1.1\r\nHost: a\r\n").await;
+    assert_eq!(response, "");
+    let elapsed = begun.elapsed();
+    assert!(elapsed > Duration::from_secs(9), "{elapsed:?}");
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_the_next_one_waits_its_turn() {
+    let server = start(SignallingConfig {
+        max_clients: 1,
+        ..config(0)
+    })
+    .unwrap();
+    let mut idle = Vec::new();
+    for _ in 0..65 {
+        idle.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    let mut waiting = Box::pin(server.get("/healthz"));
+    let early = timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(early.is_err(), "{early:?}");
+    idle.pop();
+    assert!(waiting.await.starts_with("HTTP/1.1 200 "));
+}

@@ -1,0 +1,218 @@
+//! One avatar's media: where pushed frames and chunks become packets, and what its viewers ask for.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
+
+use crate::config::{MediaConfig, MicrophoneConfig};
+use crate::encode::VideoPipeline;
+use crate::error::StartError;
+use crate::event::{Event, EventSink, PeerId, PeerState};
+use crate::media::{AudioChunk, PushOutcome, VideoFrame};
+use crate::microphone::MicrophoneHandle;
+use crate::peers::Peers;
+use crate::playout::AudioPipeline;
+use crate::rtp::{MediaClock, Packetizer, VIDEO_CLOCK_HZ};
+use crate::source::{MediaOutput, OutputCounts};
+use crate::transport::{StreamDelegate, StreamHandle, Track};
+
+/// The data channel of the browser page.
+pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
+
+/// The encoders' threads, while a source is attached.
+struct Media {
+    video: VideoPipeline,
+    audio: AudioPipeline,
+}
+
+/// Those who receive.
+#[derive(Clone, Copy, Default)]
+struct Audience {
+    viewers: usize,
+    listeners: usize,
+}
+
+pub(crate) struct Stream {
+    media: RwLock<Option<Media>>,
+    audience: Mutex<Audience>,
+    peers: Arc<Peers>,
+    microphones: MicrophoneHandle,
+    microphone: Mutex<MicrophoneConfig>,
+    events: Arc<dyn EventSink>,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        peers: Arc<Peers>,
+        microphones: MicrophoneHandle,
+        events: Arc<dyn EventSink>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            media: RwLock::new(None),
+            audience: Mutex::default(),
+            peers,
+            microphones,
+            microphone: Mutex::new(MicrophoneConfig::default()),
+            events,
+        })
+    }
+
+    /// Starts the encoders; what they make goes out through `handle`.
+    pub(crate) fn open_media(
+        &self,
+        config: &MediaConfig,
+        handle: &Arc<StreamHandle>,
+    ) -> Result<(), StartError> {
+        let events = self.events.clone();
+        let warn = Box::new(move |text| events.emit(Event::Warning(text)));
+        let media = Media {
+            video: VideoPipeline::spawn(config, publish_video(handle.clone()), warn)?,
+            audio: AudioPipeline::spawn(config, publish_audio(handle.clone())).map_err(
+                |source| StartError::Thread {
+                    what: "the playout thread",
+                    source,
+                },
+            )?,
+        };
+        *self.microphone.lock() = config.microphone.clone();
+        let old = self.media.write().replace(media);
+        drop(old);
+        self.follow_audience();
+        Ok(())
+    }
+
+    /// Ends the encoders' threads.
+    pub(crate) fn close_media(&self) {
+        let media = self.media.write().take();
+        drop(media);
+    }
+
+    /// Ends a peer's microphone.
+    pub(crate) fn forget(&self, peer: PeerId) {
+        self.microphones.close(peer);
+    }
+
+    fn follow_audience(&self) {
+        // Held to the end, so that the last word is the newest.
+        let audience = self.audience.lock();
+        if let Some(media) = &*self.media.read() {
+            media.video.set_watched(audience.viewers > 0);
+            media.audio.set_heard(audience.listeners > 0);
+        }
+    }
+}
+
+/// An encoded frame becomes an access unit of the video track.
+fn publish_video(handle: Arc<StreamHandle>) -> Box<dyn FnMut(&crate::encode::EncodedFrame) + Send> {
+    let mut packetizer = Packetizer::default();
+    let mut clock = MediaClock::default();
+    Box::new(move |frame| {
+        let wall_ms = clock.map(frame.timestamp_ms, wall_ms());
+        let timestamp = MediaClock::ticks(wall_ms, VIDEO_CLOCK_HZ);
+        if let Some(unit) = packetizer.h264(&frame.data, timestamp, wall_ms, frame.keyframe) {
+            handle.publish(Track::Video, unit);
+        }
+    })
+}
+
+/// An Opus packet becomes an access unit of the audio track.
+fn publish_audio(handle: Arc<StreamHandle>) -> Box<dyn FnMut(crate::playout::EncodedAudio) + Send> {
+    let mut packetizer = Packetizer::default();
+    Box::new(move |audio| {
+        if let Some(unit) = packetizer.opus(
+            audio.data,
+            audio.sample_position,
+            audio.wall_ms,
+            audio.spurt_start,
+        ) {
+            handle.publish(Track::Audio, unit);
+        }
+    })
+}
+
+impl MediaOutput for Stream {
+    fn push_video(&self, frame: VideoFrame<'_>) {
+        if let Some(media) = &*self.media.read() {
+            media.video.push(frame);
+        }
+    }
+
+    fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome {
+        match &*self.media.read() {
+            Some(media) => media.audio.push(chunk),
+            None => PushOutcome::Queued,
+        }
+    }
+
+    fn counts(&self) -> OutputCounts {
+        match &*self.media.read() {
+            Some(media) => {
+                let video = media.video.stats();
+                OutputCounts {
+                    encoded_frames: video.encoded,
+                    superseded_frames: video.superseded,
+                    undecodable_frames: video.invalid,
+                    keyframes: video.keyframes,
+                    queued_audio_ms: media.audio.queued_ms(),
+                }
+            }
+            None => OutputCounts::default(),
+        }
+    }
+}
+
+impl StreamDelegate for Stream {
+    fn state(&self, peer: PeerId, state: PeerState) {
+        match state {
+            PeerState::Connected => {
+                let config = self.microphone.lock().clone();
+                self.microphones.open(peer, config, self.events.clone());
+            }
+            PeerState::Failed => self.microphones.close(peer),
+            PeerState::Connecting | PeerState::Disconnected => {}
+        }
+        self.peers.set_state(peer, state);
+    }
+
+    fn keyframe_wanted(&self) {
+        if let Some(media) = &*self.media.read() {
+            media.video.request_keyframe();
+        }
+    }
+
+    fn audience(&self, viewers: usize, listeners: usize) {
+        *self.audience.lock() = Audience { viewers, listeners };
+        self.follow_audience();
+    }
+
+    fn microphone(&self, peer: PeerId, sequence: u16, timestamp: u32, payload: Bytes) {
+        self.microphones.packet(peer, sequence, timestamp, payload);
+    }
+
+    fn text(&self, peer: PeerId, label: &str, text: &str) {
+        if label != CONTROL_CHANNEL {
+            return;
+        }
+        let Ok(Value::Object(mut message)) = serde_json::from_str(text) else {
+            tracing::debug!(%peer, "a data-channel message is not a JSON object");
+            return;
+        };
+        if let Some(Value::String(command)) = message.remove("command") {
+            let data = message.remove("data").unwrap_or(Value::Null);
+            self.events.emit(Event::Command {
+                peer,
+                command,
+                data,
+            });
+        }
+    }
+}
+
+fn wall_ms() -> f64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
+}

@@ -1,0 +1,334 @@
+//! ICE for one peer: webrtc-rs's agent, and the candidates that go in and out of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rtc_crypto::RTCCryptoProvider;
+use rtc_ice::agent::agent_config::AgentConfig;
+use rtc_ice::agent::{Agent, Event};
+use rtc_ice::candidate::candidate_host::CandidateHostConfig;
+use rtc_ice::candidate::{Candidate, CandidateConfig, unmarshal_candidate};
+use rtc_ice::state::ConnectionState;
+use rtc_shared::{TransportContext, TransportMessage, TransportProtocol};
+use sansio::Protocol as _;
+use serde_json::Value;
+
+use super::Datagram;
+
+/// ICE user name and password of one side (RFC 8445, 5.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Names the session in STUN checks.
+    pub ufrag: String,
+    /// Keys their integrity.
+    pub password: String,
+}
+
+impl Credentials {
+    /// New ones: 96 bits to find the session, 192 bits to prove it (RFC 8445 asks for 24 and 128).
+    pub fn generate() -> Self {
+        let word = |length: usize| -> String {
+            use rand::Rng as _;
+            rand::rng()
+                .sample_iter(rand::distr::Alphanumeric)
+                .take(length)
+                .map(char::from)
+                .collect()
+        };
+        Self {
+            ufrag: word(16),
+            password: word(32),
+        }
+    }
+}
+
+/// Most candidates taken from one client; browsers send fewer than 20.
+const MAX_REMOTE_CANDIDATES: usize = 64;
+
+/// Without an answer for so long the peer counts as disconnected.
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
+
+/// After being disconnected for so long the peer counts as failed: consent is lost (RFC 7675).
+const FAILED_AFTER: Duration = Duration::from_secs(20);
+
+/// Checks of one pair before it is given up. More than the usual 7, since a browser may be slow to answer
+/// while it sets up its own side.
+const MAX_BINDING_REQUESTS: u16 = 15;
+
+/// A browser's candidate, or the word that there are no more.
+#[derive(Debug)]
+pub enum RemoteCandidate {
+    /// An address to try.
+    Usable(Box<Candidate>),
+    /// An mDNS name, a TCP candidate or the end of candidates: nothing for us to do. The browser's own checks
+    /// reach us all the same, and show us its address.
+    Ignored,
+}
+
+/// Why a candidate cannot be used; the sentence goes to the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the candidate is not readable: {0}")]
+pub struct CandidateError(String);
+
+/// Reads `RTCIceCandidateInit` (W3C WebRTC).
+pub fn parse_remote(init: &Value) -> Result<RemoteCandidate, CandidateError> {
+    match init {
+        Value::Null => Ok(RemoteCandidate::Ignored),
+        Value::Object(fields) => match fields.get("candidate") {
+            None | Some(Value::Null) => Ok(RemoteCandidate::Ignored),
+            Some(Value::String(line)) => parse_remote_line(line),
+            Some(_) => Err(CandidateError("`candidate` must be a string".to_owned())),
+        },
+        _ => Err(CandidateError(
+            "an RTCIceCandidateInit object is expected".to_owned(),
+        )),
+    }
+}
+
+/// Reads one `candidate:` line.
+pub fn parse_remote_line(line: &str) -> Result<RemoteCandidate, CandidateError> {
+    let line = line.trim();
+    let line = line.strip_prefix("a=").unwrap_or(line);
+    let line = line.strip_prefix("candidate:").unwrap_or(line);
+    if line.is_empty() {
+        return Ok(RemoteCandidate::Ignored);
+    }
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (Some(protocol), Some(address)) = (fields.get(2), fields.get(4)) else {
+        return Err(CandidateError(format!(
+            "{} of at least 8 fields",
+            fields.len()
+        )));
+    };
+    if !protocol.eq_ignore_ascii_case("udp") || address.ends_with(".local") {
+        return Ok(RemoteCandidate::Ignored);
+    }
+    let candidate = unmarshal_candidate(line).map_err(|error| CandidateError(error.to_string()))?;
+    if usable_destination(candidate.addr()) {
+        Ok(RemoteCandidate::Usable(Box::new(candidate)))
+    } else {
+        Ok(RemoteCandidate::Ignored)
+    }
+}
+
+/// Whether checks may be sent there: a client must not make us send to a broadcast or multicast address.
+fn usable_destination(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
+}
+
+/// One peer's agent.
+pub(super) struct Ice {
+    agent: Agent,
+    local: Vec<SocketAddr>,
+    remote_candidates: usize,
+}
+
+impl Ice {
+    pub(super) fn new(
+        now: Instant,
+        ours: &Credentials,
+        theirs: &Credentials,
+        local: &[SocketAddr],
+        crypto: Arc<dyn RTCCryptoProvider>,
+    ) -> Result<Self, String> {
+        let config = AgentConfig {
+            local_ufrag: ours.ufrag.clone(),
+            local_pwd: ours.password.clone(),
+            disconnected_timeout: Some(DISCONNECTED_AFTER),
+            failed_timeout: Some(FAILED_AFTER),
+            max_binding_requests: Some(MAX_BINDING_REQUESTS),
+            is_controlling: false,
+            ..AgentConfig::default()
+        };
+        let mut agent =
+            Agent::new(now, Arc::new(config), crypto).map_err(|error| error.to_string())?;
+        for address in local {
+            agent
+                .add_local_candidate(host(*address)?)
+                .map_err(|error| error.to_string())?;
+        }
+        agent
+            .start_connectivity_checks(now, false, theirs.ufrag.clone(), theirs.password.clone())
+            .map_err(|error| error.to_string())?;
+        Ok(Self {
+            agent,
+            local: local.to_vec(),
+            remote_candidates: 0,
+        })
+    }
+
+    /// A new pair of credentials on both sides (RFC 8445, 9): the addresses are checked anew while media goes
+    /// on along the old path.
+    pub(super) fn restart(
+        &mut self,
+        now: Instant,
+        ours: &Credentials,
+        theirs: &Credentials,
+    ) -> Result<(), String> {
+        self.remote_candidates = 0;
+        self.agent
+            .restart(now, ours.ufrag.clone(), ours.password.clone(), true)
+            .and_then(|()| {
+                self.agent.start_connectivity_checks(
+                    now,
+                    false,
+                    theirs.ufrag.clone(),
+                    theirs.password.clone(),
+                )
+            })
+            .map_err(|error| error.to_string())
+    }
+
+    pub(super) fn add_remote(&mut self, candidate: Candidate) {
+        if self.remote_candidates < MAX_REMOTE_CANDIDATES {
+            self.remote_candidates += 1;
+            if let Err(error) = self.agent.add_remote_candidate(candidate) {
+                tracing::debug!(%error, "candidate not taken");
+            }
+        }
+    }
+
+    /// Takes a STUN message. True if its integrity proves that it comes from the peer.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+    ) -> bool {
+        let message = TransportMessage {
+            now,
+            transport: TransportContext {
+                local_addr: self.candidate_for(local),
+                peer_addr: remote,
+                ecn: None,
+                transport_protocol: TransportProtocol::UDP,
+            },
+            message: BytesMut::from(data),
+        };
+        // The agent answers Ok to an indication without looking at its integrity.
+        self.agent.handle_read(message).is_ok() && !is_indication(data)
+    }
+
+    /// The agent knows its own candidates only; behind a container's address translation, say, a datagram may
+    /// name another destination.
+    fn candidate_for(&self, local: SocketAddr) -> SocketAddr {
+        if self.local.contains(&local) {
+            return local;
+        }
+        self.local
+            .iter()
+            .find(|known| known.is_ipv4() == local.is_ipv4())
+            .copied()
+            .unwrap_or(local)
+    }
+
+    pub(super) fn poll_transmit(&mut self) -> Option<Datagram> {
+        self.agent.poll_write().map(|message| Datagram {
+            local: message.transport.local_addr,
+            remote: message.transport.peer_addr,
+            data: message.message,
+        })
+    }
+
+    /// The state if it changed since the last call.
+    pub(super) fn poll_state(&mut self) -> Option<ConnectionState> {
+        let mut state = None;
+        while let Some(event) = self.agent.poll_event() {
+            if let Event::ConnectionStateChange(changed) = event.event {
+                state = Some(changed);
+            }
+        }
+        state
+    }
+
+    /// Our and the peer's address of the nominated pair.
+    pub(super) fn selected(&self) -> Option<(SocketAddr, SocketAddr)> {
+        self.agent
+            .get_selected_candidate_pair()
+            .map(|(local, remote)| (local.base_addr(), remote.addr()))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Err(error) = self.agent.handle_timeout(now) {
+            tracing::debug!(%error, "ICE timer");
+        }
+    }
+
+    pub(super) fn poll_timeout(&mut self) -> Option<Instant> {
+        self.agent.poll_timeout()
+    }
+}
+
+fn host(address: SocketAddr) -> Result<Candidate, String> {
+    CandidateHostConfig {
+        base_config: CandidateConfig {
+            network: "udp".to_owned(),
+            address: address.ip().to_string(),
+            port: address.port(),
+            component: 1,
+            ..CandidateConfig::default()
+        },
+        ..CandidateHostConfig::default()
+    }
+    .new_candidate_host()
+    .map_err(|error| error.to_string())
+}
+
+/// Whether a STUN message is an indication (RFC 8489, 5: class bits 0b01).
+fn is_indication(data: &[u8]) -> bool {
+    matches!(data, [high, low, ..] if high & 1 == 0 && low & 0x10 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_browsers_candidates_are_read() {
+        let usable = parse_remote(
+            &json!({"candidate": "candidate:1 1 udp 2113937151 192.0.2.7 50000 typ host generation 0 ufrag x network-cost 999", "sdpMid": "0"}),
+        );
+        assert!(
+            matches!(usable, Ok(RemoteCandidate::Usable(candidate)) if candidate.addr().port() == 50_000)
+        );
+        for ignored in [
+            json!(null),
+            json!({"candidate": ""}),
+            json!({"candidate": "candidate:1 1 udp 2113937151 4f3c.local 50000 typ host"}),
+            json!({"candidate": "candidate:1 1 tcp 1518280447 192.0.2.7 9 typ host tcptype active"}),
+            json!({"candidate": "candidate:1 1 udp 2113937151 255.255.255.255 50000 typ host"}),
+            json!({"candidate": "candidate:1 1 udp 2113937151 224.0.0.1 50000 typ host"}),
+        ] {
+            assert!(
+                matches!(parse_remote(&ignored), Ok(RemoteCandidate::Ignored)),
+                "{ignored}"
+            );
+        }
+        for garbage in [
+            json!(3),
+            json!({"candidate": 3}),
+            json!({"candidate": "garbage"}),
+            json!({"candidate": "candidate:1 1 udp x 192.0.2.7 y typ host"}),
+        ] {
+            assert!(parse_remote(&garbage).is_err(), "{garbage}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn garbage_candidates_never_panic(line in ".{0,200}") {
+            let _ = parse_remote_line(&line);
+        }
+
+        #[test]
+        fn candidates_of_random_fields_never_panic(fields in proptest::collection::vec("[a-z0-9.:]{0,8}|udp|typ|host|raddr|rport", 0..14)) {
+            let _ = parse_remote_line(&fields.join(" "));
+        }
+    }
+}

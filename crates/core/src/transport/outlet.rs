@@ -1,0 +1,384 @@
+//! The hot path: what is left to do for each viewer once a frame is cut into packets. Header, seal, send.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::rtcp::{SenderInfo, sender_report};
+use super::sdp::SendTrack;
+use super::socket::Sockets;
+use super::srtp::{RTP_HEADER, Sealer};
+use crate::rtp::{AccessUnit, History, MediaClock};
+
+const MARKER: u8 = 0x80;
+
+/// Retransmissions a viewer may ask for in a second: a whole keyframe twice. More is a flood.
+const RETRANSMISSIONS_PER_SECOND: u32 = 600;
+
+/// One kind of media that a stream carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Track {
+    /// 90 kHz, starts at keyframes.
+    Video,
+    /// 48 kHz, starts anywhere.
+    Audio,
+}
+
+impl Track {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Video, Self::Audio];
+
+    pub(super) fn clock_hz(self) -> u32 {
+        match self {
+            Self::Video => crate::rtp::VIDEO_CLOCK_HZ,
+            Self::Audio => crate::rtp::OPUS_CLOCK_HZ,
+        }
+    }
+}
+
+/// The RTP of one track to one viewer.
+struct Sender {
+    ssrc: u32,
+    payload_type: u8,
+    rtx: Option<RtxSender>,
+    /// Sequence number of the first packet sent: small, so that a viewer who misses it cannot misjudge the
+    /// roll-over count (RFC 3711, 3.3.1).
+    initial_sequence: u64,
+    /// The track's index of the first packet sent; none before that.
+    first_index: Option<u64>,
+    /// After this index nothing was sent yet.
+    next_index: u64,
+    waits_for_keyframe: bool,
+    packets: u32,
+    octets: u32,
+}
+
+struct RtxSender {
+    ssrc: u32,
+    payload_type: u8,
+    next_sequence: u64,
+}
+
+/// What was done for one viewer since it connected.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct OutletStats {
+    /// RTP packets sent, retransmissions included.
+    pub(super) packets: u64,
+    /// Their bytes on the wire above UDP.
+    pub(super) bytes: u64,
+    /// Answered NACKs.
+    pub(super) retransmitted: u64,
+    /// NACKs not answered: too many in a second, or too old.
+    pub(super) refused: u64,
+    /// Video access units not sent because the socket was full.
+    pub(super) dropped: u64,
+}
+
+/// One connected viewer as the fan-out sees it.
+pub(super) struct Outlet {
+    local: SocketAddr,
+    remote: SocketAddr,
+    sealer: Sealer,
+    video: Option<Sender>,
+    audio: Option<Sender>,
+    nack_budget: u32,
+    pub(super) stats: OutletStats,
+}
+
+/// Packets of one viewer on their way to the socket; reused from viewer to viewer.
+#[derive(Default)]
+pub(super) struct Scratch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Sender {
+    fn new(ssrc: u32, track: SendTrack, rtx_ssrc: Option<u32>) -> Self {
+        Self {
+            ssrc,
+            payload_type: track.payload_type,
+            rtx: rtx_ssrc
+                .zip(track.rtx_payload_type)
+                .map(|(ssrc, payload_type)| RtxSender {
+                    ssrc,
+                    payload_type,
+                    next_sequence: initial_sequence(),
+                }),
+            initial_sequence: initial_sequence(),
+            first_index: None,
+            next_index: 0,
+            waits_for_keyframe: true,
+            packets: 0,
+            octets: 0,
+        }
+    }
+
+    /// The SRTP index (48 bits) of the track's packet `index`.
+    fn sequence(&self, index: u64) -> Option<u64> {
+        Some(index.checked_sub(self.first_index?)? + self.initial_sequence)
+    }
+
+    /// The track's index of the packet that was sent last under `sequence`.
+    fn index(&self, sequence: u16) -> Option<u64> {
+        let newest = self.sequence(self.next_index.checked_sub(1)?)?;
+        let behind = (newest as u16).wrapping_sub(sequence);
+        let sequence = newest.checked_sub(u64::from(behind))?;
+        Some(sequence.checked_sub(self.initial_sequence)? + self.first_index?)
+    }
+}
+
+fn initial_sequence() -> u64 {
+    u64::from(rand::random::<u16>() >> 2) + 1
+}
+
+impl Outlet {
+    pub(super) fn new(
+        path: (SocketAddr, SocketAddr),
+        sealer: Sealer,
+        tracks: (Option<SendTrack>, Option<SendTrack>),
+        ssrcs: super::sdp::Ssrcs,
+    ) -> Self {
+        Self {
+            local: path.0,
+            remote: path.1,
+            sealer,
+            video: tracks
+                .0
+                .map(|track| Sender::new(ssrcs.video, track, Some(ssrcs.video_rtx))),
+            audio: tracks.1.map(|track| Sender::new(ssrcs.audio, track, None)),
+            nack_budget: RETRANSMISSIONS_PER_SECOND,
+            stats: OutletStats::default(),
+        }
+    }
+
+    /// Follows the peer to another address.
+    pub(super) fn set_path(&mut self, path: (SocketAddr, SocketAddr)) {
+        (self.local, self.remote) = path;
+    }
+
+    pub(super) fn receives(&self, track: Track) -> bool {
+        match track {
+            Track::Video => self.video.is_some(),
+            Track::Audio => self.audio.is_some(),
+        }
+    }
+
+    /// Whether `ssrc` is the video that this viewer gets.
+    pub(super) fn is_video(&self, ssrc: u32) -> bool {
+        self.video.as_ref().is_some_and(|video| video.ssrc == ssrc)
+    }
+
+    /// Sends one access unit, unless the viewer waits for a keyframe and this is none.
+    pub(super) fn send(
+        &mut self,
+        track: Track,
+        unit: &AccessUnit,
+        scratch: &mut Scratch,
+        sockets: &Sockets,
+    ) {
+        let sender = match track {
+            Track::Video => &mut self.video,
+            Track::Audio => &mut self.audio,
+        };
+        let Some(sender) = sender else { return };
+        if sender.waits_for_keyframe && !unit.keyframe {
+            return;
+        }
+        sender.waits_for_keyframe = false;
+        sender.first_index.get_or_insert(unit.first_index);
+        sender.next_index = unit.next_index();
+        scratch.clear();
+        for (position, payload) in unit.payloads().enumerate() {
+            let Some(sequence) = sender.sequence(unit.first_index + position as u64) else {
+                return;
+            };
+            let header = header(
+                sender.payload_type,
+                unit.marker_at(position),
+                sequence,
+                unit.timestamp,
+                sender.ssrc,
+            );
+            if !scratch.push(header, &[], payload, sequence, &mut self.sealer) {
+                return;
+            }
+        }
+        sender.packets = sender.packets.wrapping_add(unit.len() as u32);
+        sender.octets = sender.octets.wrapping_add(unit.size() as u32);
+        self.stats.packets += unit.len() as u64;
+        self.stats.bytes += scratch.bytes.len() as u64;
+        if let Err(error) = scratch.flush(self.local, self.remote, sockets)
+            && error.kind() == io::ErrorKind::WouldBlock
+            && track == Track::Video
+        {
+            // What follows refers to what was lost: begin anew rather than send what cannot be decoded.
+            sender.waits_for_keyframe = true;
+            self.stats.dropped += 1;
+        }
+    }
+
+    /// Whether the viewer cannot go on without a keyframe.
+    pub(super) fn waits_for_keyframe(&self) -> bool {
+        self.video
+            .as_ref()
+            .is_some_and(|video| video.waits_for_keyframe)
+    }
+
+    /// Answers a NACK from the track's shared history: as RTX (RFC 4588) where negotiated, else the same
+    /// packet bit by bit, since a GCM nonce must never seal two different packets.
+    pub(super) fn retransmit(
+        &mut self,
+        ssrc: u32,
+        sequence: u16,
+        history: &History,
+        scratch: &mut Scratch,
+        sockets: &Sockets,
+    ) {
+        let Some(sender) = self.video.as_mut().filter(|video| video.ssrc == ssrc) else {
+            return;
+        };
+        let found = sender
+            .index(sequence)
+            .and_then(|index| Some((index, history.find(index)?)));
+        let Some((index, (unit, position))) = found.filter(|_| self.nack_budget > 0) else {
+            self.stats.refused += 1;
+            return;
+        };
+        let (Some(payload), Some(original)) = (unit.payload(position), sender.sequence(index))
+        else {
+            return;
+        };
+        let marker = unit.marker_at(position);
+        scratch.clear();
+        let sealed = match &mut sender.rtx {
+            Some(rtx) => {
+                let sequence = rtx.next_sequence;
+                rtx.next_sequence += 1;
+                let header = header(rtx.payload_type, marker, sequence, unit.timestamp, rtx.ssrc);
+                scratch.push(
+                    header,
+                    &(original as u16).to_be_bytes(),
+                    payload,
+                    sequence,
+                    &mut self.sealer,
+                )
+            }
+            None => {
+                let header = header(
+                    sender.payload_type,
+                    marker,
+                    original,
+                    unit.timestamp,
+                    sender.ssrc,
+                );
+                scratch.push(header, &[], payload, original, &mut self.sealer)
+            }
+        };
+        if sealed {
+            self.nack_budget -= 1;
+            self.stats.retransmitted += 1;
+            self.stats.packets += 1;
+            self.stats.bytes += scratch.bytes.len() as u64;
+            let _ = scratch.flush(self.local, self.remote, sockets);
+        }
+    }
+
+    /// Once a second: sender reports of each track that flows, and a new budget for retransmissions.
+    /// `newest` is the track's last access unit; the report extends its clock to `now_ms`.
+    pub(super) fn report(
+        &mut self,
+        now_ms: f64,
+        newest: [Option<&AccessUnit>; 2],
+        sockets: &Sockets,
+    ) {
+        self.nack_budget = RETRANSMISSIONS_PER_SECOND;
+        for (track, unit) in Track::ALL.into_iter().zip(newest) {
+            let sender = match track {
+                Track::Video => &self.video,
+                Track::Audio => &self.audio,
+            };
+            let (Some(sender), Some(unit)) =
+                (sender.as_ref().filter(|sender| sender.packets > 0), unit)
+            else {
+                continue;
+            };
+            let since = MediaClock::ticks((now_ms - unit.wall_ms).max(0.0), track.clock_hz());
+            let report = sender_report(&SenderInfo {
+                ssrc: sender.ssrc,
+                wall_ms: now_ms.max(unit.wall_ms),
+                rtp_time: (unit.timestamp + since) as u32,
+                packets: sender.packets,
+                octets: sender.octets,
+            });
+            if let Some(sealed) = self.sealer.seal_rtcp(&report) {
+                let _ = sockets.send(self.local, self.remote, &sealed, sealed.len());
+            }
+        }
+    }
+}
+
+fn header(
+    payload_type: u8,
+    marker: bool,
+    sequence: u64,
+    timestamp: u64,
+    ssrc: u32,
+) -> [u8; RTP_HEADER] {
+    let mut header = [0; RTP_HEADER];
+    header[0] = 0x80;
+    header[1] = payload_type | if marker { MARKER } else { 0 };
+    header[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
+    header[4..8].copy_from_slice(&(timestamp as u32).to_be_bytes());
+    header[8..12].copy_from_slice(&ssrc.to_be_bytes());
+    header
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn push(
+        &mut self,
+        header: [u8; RTP_HEADER],
+        prefix: &[u8],
+        payload: &[u8],
+        index: u64,
+        sealer: &mut Sealer,
+    ) -> bool {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(&header);
+        self.bytes.extend_from_slice(prefix);
+        self.bytes.extend_from_slice(payload);
+        let sealed = sealer.seal_rtp(&mut self.bytes, start, index);
+        self.ends.push(self.bytes.len());
+        sealed
+    }
+
+    /// Sends runs of equal packets, the last of a run being as long or shorter: one GSO send each.
+    fn flush(&self, local: SocketAddr, remote: SocketAddr, sockets: &Sockets) -> io::Result<()> {
+        let mut result = Ok(());
+        let mut start = 0;
+        let mut position = 0;
+        while let Some(&first_end) = self.ends.get(position) {
+            let segment = first_end - start;
+            let mut end = first_end;
+            position += 1;
+            while let Some(&next_end) = self.ends.get(position) {
+                let length = next_end - end;
+                if length > segment {
+                    break;
+                }
+                end = next_end;
+                position += 1;
+                if length < segment {
+                    break;
+                }
+            }
+            let sent = sockets.send(local, remote, &self.bytes[start..end], segment);
+            result = result.and(sent);
+            start = end;
+        }
+        result
+    }
+}

@@ -1,0 +1,393 @@
+//! One browser's transport: ICE finds the path, DTLS agrees on keys, SRTP and SCTP run on top. Sans-IO:
+//! datagrams and time go in, [`Output`] comes out.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rtc_ice::candidate::Candidate;
+use rtc_ice::state::ConnectionState;
+
+use super::Datagram;
+use super::data_channel::{DataChannels, Incoming};
+use super::dtls::{Dtls, DtlsEvent, Identity};
+use super::ice::{Credentials, Ice};
+use super::outlet::Outlet;
+use super::rtcp::{Feedback, read_feedback};
+use super::sdp::{Offer, Ssrcs};
+use super::srtp::{Keys, Opener};
+use crate::event::{PeerId, PeerState};
+
+/// How often a connected peer gets sender reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A peer that never connects is given up after this; its browser has given up long before.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What it takes to make a peer.
+#[derive(Debug)]
+pub(super) struct PeerSetup {
+    /// Its name.
+    pub(super) id: PeerId,
+    /// What it offered.
+    pub(super) offer: Offer,
+    /// What we answered with.
+    pub(super) local: Credentials,
+    /// What its stream sends as.
+    pub(super) ssrcs: Ssrcs,
+}
+
+/// What a peer wants done after it was handed something.
+#[derive(Default)]
+pub(super) struct Output {
+    /// To be sent.
+    pub(super) datagrams: Vec<Datagram>,
+    /// The datagram's source proved to be this peer's.
+    pub(super) authenticated: bool,
+    /// Requests for packets and keyframes.
+    pub(super) feedback: Vec<Feedback>,
+    /// RTP of its microphone: sequence number, timestamp, payload.
+    pub(super) microphone: Vec<(u16, u32, Bytes)>,
+    /// Messages of its data channels.
+    pub(super) texts: Vec<Incoming>,
+    /// Its state, if that changed.
+    pub(super) state: Option<PeerState>,
+}
+
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) local: Credentials,
+    offer: Offer,
+    ssrcs: Ssrcs,
+    identity: Identity,
+    ice: Box<Ice>,
+    ice_state: ConnectionState,
+    dtls: Box<Dtls>,
+    channels: Option<Box<DataChannels>>,
+    opener: Option<Box<Opener>>,
+    /// Set while media can be sent.
+    pub(super) outlet: Option<Outlet>,
+    path: Option<(SocketAddr, SocketAddr)>,
+    state: PeerState,
+    created: Instant,
+    next_report: Option<Instant>,
+    /// The timer that the shard keeps for this peer.
+    pub(super) armed: Option<Instant>,
+    /// Addresses that proved to be this peer's.
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
+impl Peer {
+    pub(super) fn new(
+        now: Instant,
+        setup: PeerSetup,
+        identity: Identity,
+        local: &[SocketAddr],
+    ) -> Result<Self, String> {
+        let PeerSetup {
+            id,
+            offer,
+            local: credentials,
+            ssrcs,
+        } = setup;
+        let ice = Ice::new(
+            now,
+            &credentials,
+            &offer.remote,
+            local,
+            identity.crypto.clone(),
+        )?;
+        let dtls = Dtls::new(identity.clone(), offer.dtls_role, offer.fingerprint.clone());
+        Ok(Self {
+            id,
+            local: credentials,
+            channels: offer
+                .sctp_port()
+                .map(|port| Box::new(DataChannels::new(port))),
+            offer,
+            ssrcs,
+            identity,
+            ice: Box::new(ice),
+            ice_state: ConnectionState::Checking,
+            dtls: Box::new(dtls),
+            opener: None,
+            outlet: None,
+            path: None,
+            state: PeerState::Connecting,
+            created: now,
+            next_report: None,
+            armed: None,
+            addresses: Vec::new(),
+        })
+    }
+
+    /// Whether a new offer of this peer keeps its DTLS association, and so restarts ICE at most.
+    pub(super) fn continues(&self, offer: &Offer) -> bool {
+        self.offer.fingerprint == offer.fingerprint && self.state != PeerState::Failed
+    }
+
+    /// Takes a new offer over the same association.
+    pub(super) fn renegotiate(
+        &mut self,
+        now: Instant,
+        offer: Offer,
+        local: Credentials,
+    ) -> Result<(), String> {
+        if offer.remote != self.offer.remote {
+            self.ice.restart(now, &local, &offer.remote)?;
+            self.local = local;
+        }
+        self.offer = offer;
+        Ok(())
+    }
+
+    pub(super) fn add_candidate(&mut self, candidate: Candidate) {
+        self.ice.add_remote(candidate);
+    }
+
+    /// Takes one datagram. RFC 7983 tells the protocols apart by the first byte.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+        out: &mut Output,
+    ) {
+        match data.first() {
+            Some(0..=3) => self.handle_stun(now, local, remote, data, out),
+            Some(20..=63) => self.handle_dtls(now, data, out),
+            Some(128..=191) => self.handle_srtp(data, out),
+            _ => {}
+        }
+    }
+
+    fn handle_stun(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+        out: &mut Output,
+    ) {
+        out.authenticated = self.ice.handle(now, local, remote, data);
+        if out.authenticated && self.path.is_none() {
+            self.path = Some((local, remote));
+        }
+    }
+
+    fn handle_dtls(&mut self, now: Instant, data: &[u8], out: &mut Output) {
+        let mut events = Vec::new();
+        if let Err(error) = self.dtls.handle(now, BytesMut::from(data), &mut events) {
+            tracing::debug!(peer = %self.id, %error, "DTLS");
+        }
+        for event in events {
+            match event {
+                DtlsEvent::Connected(keys) => self.keyed(now, &keys),
+                DtlsEvent::Data(data) => {
+                    if let Some(channels) = &mut self.channels {
+                        channels.handle(now, data, &mut out.texts);
+                    }
+                }
+                DtlsEvent::Closed => {
+                    self.flush_dtls(out);
+                    self.dtls.forget();
+                    self.opener = None;
+                    self.outlet = None;
+                }
+            }
+        }
+    }
+
+    fn keyed(&mut self, now: Instant, keys: &Keys) {
+        let crypto = self.identity.crypto.crypto();
+        let (Some(path), Ok(sealer), Ok(opener)) =
+            (self.path, keys.sealer(crypto), keys.opener(crypto))
+        else {
+            tracing::warn!(peer = %self.id, "SRTP keys are unusable");
+            return;
+        };
+        self.opener = Some(Box::new(opener));
+        self.outlet = Some(Outlet::new(
+            path,
+            sealer,
+            (self.offer.video(), self.offer.audio()),
+            self.ssrcs,
+        ));
+        // A first report soon: without it the browser cannot bring the tracks into step.
+        self.next_report = Some(now + Duration::from_millis(100));
+    }
+
+    fn handle_srtp(&mut self, data: &[u8], out: &mut Output) {
+        let Some(opener) = &mut self.opener else {
+            return;
+        };
+        // RFC 5761, 4: RTCP types 192 to 223 tell RTCP from RTP.
+        if matches!(data.get(1), Some(192..=223)) {
+            if let Some(plain) = opener.open_rtcp(data) {
+                read_feedback(&plain, |feedback| out.feedback.push(feedback));
+            }
+        } else if let Some(wanted) = self.offer.microphone()
+            && data.get(1).is_some_and(|second| second & 0x7f == wanted)
+            && let Some(plain) = opener.open_rtp(data)
+            && let Some(packet) = rtp_payload(&plain.freeze())
+        {
+            out.microphone.push(packet);
+        }
+    }
+
+    /// Sends text on the data channel called `label`.
+    pub(super) fn write(&mut self, now: Instant, label: &str, text: &str) -> bool {
+        self.channels
+            .as_mut()
+            .is_some_and(|channels| channels.write(now, label, text))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Output) {
+        self.ice.handle_timeout(now);
+        self.dtls.handle_timeout(now);
+        if let Some(channels) = &mut self.channels {
+            channels.handle_timeout(now, &mut out.texts);
+        }
+    }
+
+    /// Whether sender reports are due; asks once each time.
+    pub(super) fn report_due(&mut self, now: Instant) -> bool {
+        let due = self.next_report.is_some_and(|at| at <= now) && self.outlet.is_some();
+        if due {
+            self.next_report = Some(now + REPORT_INTERVAL);
+        }
+        due
+    }
+
+    pub(super) fn next_timeout(&mut self) -> Option<Instant> {
+        let give_up =
+            (self.state == PeerState::Connecting).then_some(self.created + CONNECT_TIMEOUT);
+        let report = self.next_report.filter(|_| self.outlet.is_some());
+        let channels = self
+            .channels
+            .as_ref()
+            .and_then(|channels| channels.poll_timeout());
+        let ice = self
+            .ice
+            .poll_timeout()
+            .filter(|_| self.state != PeerState::Failed);
+        [ice, self.dtls.poll_timeout(), channels, report, give_up]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Says good-bye.
+    pub(super) fn close(&mut self, now: Instant, out: &mut Output) {
+        self.dtls.close(now);
+        self.flush_dtls(out);
+    }
+
+    /// Collects what is to be sent, and the change of state, after anything was done.
+    pub(super) fn settle(&mut self, now: Instant, out: &mut Output) {
+        if let Some(state) = self.ice.poll_state() {
+            self.ice_state = state;
+        }
+        if let Some(path) = self.ice.selected()
+            && self.path != Some(path)
+        {
+            self.path = Some(path);
+            if let Some(outlet) = &mut self.outlet {
+                outlet.set_path(path);
+            }
+        }
+        if self.path.is_some()
+            && let Err(error) = self.dtls.path_opened(now)
+        {
+            tracing::debug!(peer = %self.id, %error, "DTLS");
+        }
+        while let Some(datagram) = self.ice.poll_transmit() {
+            out.datagrams.push(datagram);
+        }
+        if let Some(channels) = &mut self.channels {
+            let mut packets = Vec::new();
+            channels.poll_transmit(now, &mut packets);
+            for packet in packets {
+                self.dtls.write(now, &packet);
+            }
+        }
+        self.flush_dtls(out);
+        let state = self.current_state(now);
+        if state != self.state {
+            self.state = state;
+            out.state = Some(state);
+        }
+        if state == PeerState::Failed {
+            self.outlet = None;
+        }
+    }
+
+    fn current_state(&self, now: Instant) -> PeerState {
+        let was_connected = self.opener.is_some() || self.state != PeerState::Connecting;
+        match self.ice_state {
+            ConnectionState::Failed | ConnectionState::Closed => PeerState::Failed,
+            ConnectionState::Disconnected => PeerState::Disconnected,
+            _ if self.outlet.is_some() => PeerState::Connected,
+            _ if was_connected => PeerState::Disconnected,
+            _ if now >= self.created + CONNECT_TIMEOUT => PeerState::Failed,
+            _ => PeerState::Connecting,
+        }
+    }
+
+    fn flush_dtls(&mut self, out: &mut Output) {
+        let Some((local, remote)) = self.path else {
+            return;
+        };
+        while let Some(data) = self.dtls.poll_transmit() {
+            out.datagrams.push(Datagram {
+                local,
+                remote,
+                data,
+            });
+        }
+    }
+}
+
+/// Sequence number, timestamp and payload of an RTP packet (RFC 3550, 5.1).
+fn rtp_payload(packet: &Bytes) -> Option<(u16, u32, Bytes)> {
+    let first = *packet.first()?;
+    let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
+    let timestamp = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
+    let mut start = 12 + 4 * usize::from(first & 0x0f);
+    if first & 0x10 != 0 {
+        let words = u16::from_be_bytes(packet.get(start + 2..start + 4)?.try_into().ok()?);
+        start += 4 + 4 * usize::from(words);
+    }
+    let padding = if first & 0x20 != 0 {
+        usize::from(*packet.last()?)
+    } else {
+        0
+    };
+    let end = packet.len().checked_sub(padding)?;
+    (start <= end).then(|| (sequence, timestamp, packet.slice(start..end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_payload_lies_behind_sources_and_extensions_and_before_padding() {
+        let mut packet = vec![0xb1, 111, 0, 7, 0, 0, 0, 9, 0, 0, 0, 1];
+        packet.extend([0, 0, 0, 2]); // one contributing source
+        packet.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]); // one word of extension
+        packet.extend(b"opus");
+        packet.extend([0, 0, 3]);
+        let (sequence, timestamp, payload) = rtp_payload(&packet.into()).unwrap();
+        assert_eq!((sequence, timestamp, &payload[..]), (7, 9, &b"opus"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn random_packets_never_panic(data in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = rtp_payload(&data.into());
+        }
+    }
+}
