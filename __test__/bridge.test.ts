@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from "vitest";
 import { createMediaBridge, MediaBridge } from "../index.js";
-import { cleanup, pcm, rgba } from "./support.ts";
+import { cleanup, pcm, rgba } from "./support.js";
 
 async function started(config = {}): Promise<MediaBridge> {
   const bridge = new MediaBridge(config);
@@ -86,10 +86,13 @@ describe("a push while streaming", () => {
     expect(await bridge.pushAudioChunk(samples)).toEqual({ status: "queued" });
   });
 
-  it.each([8000, 16000, 22050, 24000, 44100, 48000])("takes speech at %i Hz", async (sampleRate) => {
-    const bridge = await started();
-    expect(await bridge.pushAudioChunk({ ...pcm(), sampleRate })).toEqual({ status: "queued" });
-  });
+  it.each([8000, 16000, 22050, 24000, 44100, 48000])(
+    "takes speech at %i Hz",
+    async (sampleRate) => {
+      const bridge = await started();
+      expect(await bridge.pushAudioChunk({ ...pcm(), sampleRate })).toEqual({ status: "queued" });
+    },
+  );
 
   it("survives listeners that throw", async () => {
     const error = vi.spyOn(console, "error").mockImplementation(() => {});
@@ -112,7 +115,20 @@ const hostile = {
     throw new Error("a getter that throws");
   },
 };
-const numbers = ["1", "", true, null, undefined, {}, Number.NaN, Infinity, -Infinity, -1, 0.5, 2 ** 53];
+const numbers = [
+  "1",
+  "",
+  true,
+  null,
+  undefined,
+  {},
+  Number.NaN,
+  Infinity,
+  -Infinity,
+  -1,
+  0.5,
+  2 ** 53,
+];
 const badFrames: [string, unknown][] = [
   ["undefined", undefined],
   ["null", null],
@@ -129,10 +145,16 @@ const badFrames: [string, unknown][] = [
   ["a JPEG that is none", { ...rgba(), format: "JPEG", data: Buffer.from("not a jpeg") }],
   ["a width of 0", { ...rgba(), width: 0 }],
   ["a huge width", { ...rgba(), width: 1e9 }],
-  ...numbers.map((bad): [string, unknown] => [`a width of ${show(bad)}`, { ...rgba(), width: bad }]),
+  ...numbers.map((bad): [string, unknown] => [
+    `a width of ${show(bad)}`,
+    { ...rgba(), width: bad },
+  ]),
   ...numbers
     .slice(0, 9)
-    .map((bad): [string, unknown] => [`a timestamp of ${show(bad)}`, { ...rgba(), timestamp: bad }]),
+    .map((bad): [string, unknown] => [
+      `a timestamp of ${show(bad)}`,
+      { ...rgba(), timestamp: bad },
+    ]),
 ];
 const badChunks: [string, unknown][] = [
   ["undefined", undefined],
@@ -145,7 +167,10 @@ const badChunks: [string, unknown][] = [
   ["an unknown format", { ...pcm(), format: "WAV" }],
   ["three channels", { ...pcm(), channels: 3 }],
   ["a rate of 1 MHz", { ...pcm(), sampleRate: 1e6 }],
-  ...numbers.map((bad): [string, unknown] => [`a rate of ${show(bad)}`, { ...pcm(), sampleRate: bad }]),
+  ...numbers.map((bad): [string, unknown] => [
+    `a rate of ${show(bad)}`,
+    { ...pcm(), sampleRate: bad },
+  ]),
   ...numbers
     .filter((bad) => bad !== 1)
     .map((bad): [string, unknown] => [`${show(bad)} channels`, { ...pcm(), channels: bad }]),
@@ -235,6 +260,9 @@ describe("metrics", () => {
       invalidFrames: 0,
       invalidChunks: 0,
       supersededFrames: 0,
+      encodedFrames: 0,
+      keyframes: 0,
+      queuedAudioMs: 0,
     });
     await bridge.pushVideoFrame(rgba());
     await bridge.pushAudioChunk(pcm());

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { describe, expect, it, vi } from "vitest";
 import { connectMediaBridge, createWebRTCServer, MediaBridge } from "../index.js";
-import { Client, cleanup, join, listen, loopback, next, pcm, rgba } from "./support.ts";
+import { Client, cleanup, join, listen, loopback, next, pcm, rgba } from "./support.js";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 const NOBODY = "00000000-0000-4000-8000-000000000000";
@@ -175,11 +175,10 @@ describe("a client", () => {
     }
     client.sendText(Buffer.from([0, 1, 2, 255]));
     // In order: once the last message was seen, so were all before it.
-    const last = next(server, "ice-candidate").then(async () => {
-      let info = await next(server, "ice-candidate");
-      while (info.candidate?.candidate !== "") info = await next(server, "ice-candidate");
+    const last = new Promise<void>((resolve) => {
+      server.on("ice-candidate", ({ candidate }) => candidate.sdpMid === "last" && resolve());
     });
-    client.send({ type: "ice-candidate", data: { candidate: "", sdpMid: "0" } });
+    client.send({ type: "ice-candidate", data: { candidate: "", sdpMid: "last" } });
     await last;
     server.broadcast({ type: "still-there" });
     expect(await other.client.receive()).toEqual({ type: "still-there" });
@@ -227,7 +226,11 @@ describe("negotiation", () => {
   it("is left to the application with autoAnswer: false, passing everything on as it is", async () => {
     const { server, port } = await listen({ autoAnswer: false });
     const { client, peerId } = await join(port);
-    const offer = { type: "offer", sdp: "v=0 of the client's own", extra: { kept: [1, null, "ü"] } };
+    const offer = {
+      type: "offer",
+      sdp: "v=0 of the client's own",
+      extra: { kept: [1, null, "ü"] },
+    };
     const offered = next(server, "offer");
     client.send({ type: "offer", data: offer });
     expect(await offered).toEqual({ peerId, offer });
@@ -236,7 +239,11 @@ describe("negotiation", () => {
     expect(server.sendAnswer(peerId, answer)).toBe(true);
     expect(await client.receive()).toEqual({ type: "answer", peerId, data: answer });
 
-    const candidate = { candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host", sdpMid: "0", sdpMLineIndex: 0 };
+    const candidate = {
+      candidate: "candidate:1 1 udp 1 192.0.2.1 9 typ host",
+      sdpMid: "0",
+      sdpMLineIndex: 0,
+    };
     expect(server.sendIceCandidate(peerId, candidate)).toBe(true);
     expect(await client.receive()).toEqual({ type: "ice-candidate", peerId, data: candidate });
 
@@ -301,10 +308,15 @@ describe("listeners", () => {
     const { server, port } = await listen({ autoAnswer: false });
     const { client } = await join(port);
     const seen: number[] = [];
-    server.on("answer", ({ answer }) => seen.push((answer as { n?: number }).n ?? -1));
-    for (let n = 0; n < 200; n++) client.send({ type: "answer", data: { type: "answer", n } });
-    const last = next(server, "ice-candidate");
-    client.send({ type: "ice-candidate", data: { candidate: "" } });
+    const last = new Promise<void>((resolve) => {
+      server.on("ice-candidate", ({ candidate }) => {
+        seen.push(candidate.sdpMLineIndex ?? -1);
+        if (seen.length === 200) resolve();
+      });
+    });
+    for (let n = 0; n < 200; n++) {
+      client.send({ type: "ice-candidate", data: { candidate: "", sdpMLineIndex: n } });
+    }
     await turn();
     const until = performance.now() + 300;
     while (performance.now() < until);

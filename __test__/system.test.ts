@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import path from "node:path";
+import { pathToFileURL } from "node:url";
 import { describe, expect, it, vi } from "vitest";
 import { createStreamingSystem } from "../index.js";
-import { cleanup, join, loopback, pcm, rgba, systemWith } from "./support.ts";
+import { cleanup, join, loopback, pcm, rgba, systemWith } from "./support.js";
 
 const INDEX = path.resolve(__dirname, "../index.js");
 
@@ -107,7 +107,9 @@ describe("a system that cannot listen", () => {
 
   it("rejects with EADDRNOTAVAIL for an address that is not of this machine", async () => {
     const webrtc = { ...loopback, signalingHost: "192.0.2.1" };
-    await expect(createStreamingSystem({ webrtc })).rejects.toMatchObject({ code: "EADDRNOTAVAIL" });
+    await expect(createStreamingSystem({ webrtc })).rejects.toMatchObject({
+      code: "EADDRNOTAVAIL",
+    });
   });
 });
 
@@ -222,35 +224,32 @@ describe("the process", () => {
     `);
     expect(await once(child, "exit")).toEqual([0, null]);
   }, 30_000);
-
-  it("survives an error event that nobody listens to", async () => {
-    const error = vi.spyOn(console, "error").mockImplementation(() => {});
-    const system = await systemWith();
-    expect(() => system.server.emit("started", { port: 1 })).not.toThrow();
-    expect(error).not.toHaveBeenCalled();
-  });
 });
 
 describe("the package", () => {
   it("is the same to require and to import", async () => {
-    const required = createRequire(INDEX)(INDEX);
-    const imported: Record<string, unknown> = await import("../index.js");
-    for (const name of [
-      "createStreamingSystem",
-      "WebRTCStreamingServer",
-      "createWebRTCServer",
-      "MediaBridge",
-      "createMediaBridge",
-      "connectMediaBridge",
-    ]) {
-      expect(imported[name]).toBe(required[name]);
-      expect(imported[name]).toEqual(expect.any(Function));
-    }
+    const names =
+      "createStreamingSystem, WebRTCStreamingServer, createWebRTCServer, " +
+      "MediaBridge, createMediaBridge, connectMediaBridge";
+    const child = node(
+      `
+      import { ${names} } from ${JSON.stringify(pathToFileURL(INDEX).href)};
+      import { createRequire } from "node:module";
+      const required = createRequire(import.meta.url)(${JSON.stringify(INDEX)});
+      for (const [name, imported] of Object.entries({ ${names} })) {
+        if (typeof imported !== "function" || imported !== required[name]) process.exit(1);
+      }
+      `,
+      "--input-type=module",
+    );
+    expect(await once(child, "exit")).toEqual([0, null]);
   });
 });
 
-function node(code: string) {
-  const child = spawn(process.execPath, ["-e", code], { stdio: ["pipe", "pipe", "inherit"] });
+function node(code: string, ...options: string[]) {
+  const child = spawn(process.execPath, [...options, "-e", code], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   cleanup(() => child.kill("SIGKILL"));
   return child;
 }
