@@ -102,6 +102,9 @@ export interface NativeMetrics {
   invalidFrames: number
   invalidChunks: number
   supersededFrames: number
+  encodedFrames: number
+  keyframes: number
+  queuedAudioMs: number
   lastFrameError?: string
   lastChunkError?: string
 }

@@ -56,9 +56,9 @@ export interface MicrophoneConfig {
 export interface MediaBridgeConfig {
   /** Frames a second that will be pushed, 1 to 120. Default 30. */
   videoFps?: number;
-  /** Width of the stream in pixels, 16 to 4096, rounded down to even. Default 512. */
+  /** Width of the stream in pixels, 16 to 3840 (2160 if the height is more), rounded down to even. Default 512. */
   videoWidth?: number;
-  /** Height of the stream in pixels, 16 to 4096, rounded down to even. Default 512. */
+  /** Height of the stream in pixels, 16 to 3840 (2160 if the width is more), rounded down to even. Default 512. */
   videoHeight?: number;
   /** Target rate in bits a second, 50000 to 50000000. Default: 0.13 bits a pixel (1 Mb/s at 512x512, 30 fps). */
   videoBitrate?: number;
@@ -181,6 +181,12 @@ export interface MediaMetrics {
   invalidChunks: number;
   /** Frames that a newer one replaced before they were encoded. */
   supersededFrames: number;
+  /** Frames encoded; one that was repeated for a keyframe counts again. */
+  encodedFrames: number;
+  /** Encoded frames that a decoder can begin at. */
+  keyframes: number;
+  /** Sound that waits to be played, in ms. */
+  queuedAudioMs: number;
   /** Why the last frame that was not sent was not. */
   lastFrameError?: DropReason;
   /** Why the last chunk that was not sent was not. */
@@ -236,14 +242,28 @@ export interface DroppedEvents {
 // ------------------------------------------------------------------------------------------------- events
 
 /** An EventEmitter that knows the names of its events and what each carries. */
-export declare class TypedEmitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitter {
+export declare class TypedEmitter<
+  Events extends Record<keyof Events, unknown[]>,
+> extends EventEmitter {
   on<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
   once<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
   off<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
-  addListener<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
-  removeListener<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
-  prependListener<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
-  prependOnceListener<E extends keyof Events & string>(event: E, listener: (...payload: Events[E]) => void): this;
+  addListener<E extends keyof Events & string>(
+    event: E,
+    listener: (...payload: Events[E]) => void,
+  ): this;
+  removeListener<E extends keyof Events & string>(
+    event: E,
+    listener: (...payload: Events[E]) => void,
+  ): this;
+  prependListener<E extends keyof Events & string>(
+    event: E,
+    listener: (...payload: Events[E]) => void,
+  ): this;
+  prependOnceListener<E extends keyof Events & string>(
+    event: E,
+    listener: (...payload: Events[E]) => void,
+  ): this;
   emit<E extends keyof Events & string>(event: E, ...payload: Events[E]): boolean;
 }
 
@@ -436,7 +456,9 @@ export interface StreamingSystem {
  * await system.start();
  * system.bridge.pushVideoFrame({ data: rgba, width: 512, height: 512, timestamp: Date.now() });
  */
-export declare function createStreamingSystem(config?: StreamingSystemConfig | null): Promise<StreamingSystem>;
+export declare function createStreamingSystem(
+  config?: StreamingSystemConfig | null,
+): Promise<StreamingSystem>;
 
 /** The same as `new WebRTCStreamingServer(config)`. */
 export declare function createWebRTCServer(config?: WebRTCConfig | null): WebRTCStreamingServer;
@@ -447,4 +469,7 @@ export declare function createMediaBridge(config?: MediaBridgeConfig | null): Me
 /**
  * Makes the bridge feed the server, and the server's microphones feed the bridge. Doing it twice is once.
  */
-export declare function connectMediaBridge(bridge: MediaBridge, server: WebRTCStreamingServer): void;
+export declare function connectMediaBridge(
+  bridge: MediaBridge,
+  server: WebRTCStreamingServer,
+): void;

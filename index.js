@@ -1,5 +1,3 @@
-"use strict";
-
 // The JavaScript face of the engine: EventEmitters over the native handles of `binding.js`.
 //
 //   StreamingSystem = MediaBridge (what is pushed) -> WebRTCStreamingServer (who watches)

@@ -63,7 +63,9 @@ export function listen(bridge: MediaBridge, server: WebRTCStreamingServer): void
   bridge.on("incoming-audio", (chunk) => console.log(chunk.data.byteLength, chunk.sampleRate));
   bridge.on("incoming-audio", (chunk: AudioChunk) => console.log(chunk.data.toString("base64")));
   bridge.on("incoming-audio", ({ peerId }) => console.log(peerId.trim()));
-  bridge.once("utterance", ({ peerId, durationMs }) => console.log(peerId.trim(), durationMs.toFixed()));
+  bridge.once("utterance", ({ peerId, durationMs }) =>
+    console.log(peerId.trim(), durationMs.toFixed()),
+  );
   server.on("peer-connected", (peer: WebRTCPeer) => console.log(peer.createdAt.getTime()));
   server.on("peer-disconnected", ({ peerId, reason }) => console.log(peerId.trim(), reason.trim()));
   server.on("started", ({ port }) => console.log(port.toFixed()));
@@ -76,8 +78,9 @@ export function listen(bridge: MediaBridge, server: WebRTCStreamingServer): void
   server.on("started", ({ host }) => console.log(host));
   // @ts-expect-error a frame has a width
   bridge.pushVideoFrame({ data: Buffer.alloc(4), height: 1, timestamp: 0 });
+  const format = "BMP";
   // @ts-expect-error no such format
-  bridge.pushVideoFrame({ data: Buffer.alloc(4), width: 1, height: 1, timestamp: 0, format: "BMP" });
+  bridge.pushVideoFrame({ data: Buffer.alloc(4), width: 1, height: 1, timestamp: 0, format });
   // @ts-expect-error a port is a number
   new WebRTCStreamingServer({ signalingPort: "8081" });
   // @ts-expect-error no such option

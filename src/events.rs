@@ -214,3 +214,60 @@ fn speech_event(name: &'static str, speech: Speech) -> NativeEvent {
         data: Some(Buffer::from(speech.data)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avatar_core::event::PeerId;
+
+    fn speech() -> Event {
+        Event::IncomingAudio(Speech {
+            peer: PeerId::nil(),
+            data: vec![0; 3_200],
+            sample_rate: 16_000,
+            channels: 1,
+            timestamp_ms: 0.0,
+        })
+    }
+
+    fn left() -> Event {
+        Event::PeerDisconnected {
+            peer: PeerId::nil(),
+            reason: String::new(),
+        }
+    }
+
+    #[test]
+    fn sound_and_messages_that_nobody_takes_are_dropped_and_counted_before_who_came_and_left() {
+        let queue = EventQueue::default();
+        for _ in 0..AUDIO_LIMIT + 7 {
+            queue.emit(speech());
+        }
+        for _ in 0..MESSAGE_LIMIT {
+            queue.emit(Event::Warning(String::new()));
+        }
+        queue.emit(left());
+        let dropped = queue.dropped();
+        assert_eq!((dropped.audio, dropped.state), (7, 0));
+        assert_eq!(dropped.messages as usize, AUDIO_LIMIT);
+        assert_eq!(queue.waiting().events.len(), MESSAGE_LIMIT + 1);
+    }
+
+    #[test]
+    fn the_bell_rings_once_until_the_events_are_taken() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let queue = EventQueue::default();
+        let rings = Arc::new(AtomicUsize::new(0));
+        let bell = Arc::clone(&rings);
+        queue.waiting().bell = Some(Box::new(move || {
+            bell.fetch_add(1, Ordering::Relaxed);
+        }));
+        queue.emit(left());
+        queue.emit(left());
+        assert_eq!(rings.load(Ordering::Relaxed), 1);
+        assert_eq!(queue.take().len(), 2);
+        queue.emit(left());
+        assert_eq!(rings.load(Ordering::Relaxed), 2);
+    }
+}

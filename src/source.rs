@@ -43,6 +43,9 @@ pub struct NativeMetrics {
     pub invalid_frames: f64,
     pub invalid_chunks: f64,
     pub superseded_frames: f64,
+    pub encoded_frames: f64,
+    pub keyframes: f64,
+    pub queued_audio_ms: f64,
     pub last_frame_error: Option<&'static str>,
     pub last_chunk_error: Option<&'static str>,
 }
@@ -163,6 +166,9 @@ impl NativeSource {
             invalid_frames: metrics.invalid_frames as f64,
             invalid_chunks: metrics.invalid_chunks as f64,
             superseded_frames: metrics.superseded_frames as f64,
+            encoded_frames: metrics.encoded_frames as f64,
+            keyframes: metrics.keyframes as f64,
+            queued_audio_ms: metrics.queued_audio_ms,
             last_frame_error: metrics.last_frame_error,
             last_chunk_error: metrics.last_chunk_error,
         }
