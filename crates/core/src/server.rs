@@ -261,7 +261,10 @@ impl Desk {
     }
 
     fn negotiate(&self, peer: PeerId, offer: &Value) {
-        let sdp = offer.get("sdp").and_then(Value::as_str).unwrap_or_default();
+        let Some(sdp) = offer.get("sdp").and_then(Value::as_str) else {
+            let text = "`data.sdp` of offer must be a string";
+            return self.reply(peer, ServerMessage::error(text));
+        };
         let offer = match Offer::parse(sdp) {
             Ok(offer) => offer,
             Err(error) => return self.reply(peer, ServerMessage::error(error.to_string())),
