@@ -2,19 +2,21 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use mio::{Events, Poll};
+use parking_lot::Mutex;
 use rtc_ice::candidate::Candidate;
 use slab::Slab;
 
 use super::dtls::Identity;
 use super::outlet::{Scratch, Track};
 use super::peer::{Output, Peer, PeerSetup};
+use super::reflexive::Reflexive;
 use super::rtcp::Feedback;
 use super::socket::Sockets;
 use super::stun::username;
@@ -27,6 +29,9 @@ const COMMANDS_PER_TURN: usize = 64;
 
 /// Receive batches taken from one socket in a turn.
 const BATCHES_PER_TURN: usize = 16;
+
+/// Addresses kept of what STUN servers said: one a family and interface is usual.
+const MAX_REFLEXIVE: usize = 4;
 
 /// What the rest of the engine asks of a shard.
 pub(super) enum Command {
@@ -61,6 +66,10 @@ pub(super) enum Command {
         label: &'static str,
         text: Arc<str>,
     },
+    /// Servers that tell how we look from outside.
+    AskStunServers {
+        servers: Vec<SocketAddr>,
+    },
     Stop,
 }
 
@@ -87,6 +96,9 @@ pub(super) struct Shard {
     identity: Identity,
     /// Where browsers may send to: our side of every candidate pair.
     local: Vec<SocketAddr>,
+    stun_servers: Reflexive,
+    /// What those said, for answers.
+    reflexive: Arc<Mutex<Vec<SocketAddr>>>,
     streams: HashMap<StreamId, Stream>,
     members: Slab<Member>,
     by_id: HashMap<PeerId, usize>,
@@ -103,6 +115,7 @@ impl Shard {
         commands: Receiver<Command>,
         identity: Identity,
         local: Vec<SocketAddr>,
+        reflexive: Arc<Mutex<Vec<SocketAddr>>>,
     ) -> Self {
         Self {
             poll,
@@ -110,6 +123,8 @@ impl Shard {
             commands,
             identity,
             local,
+            stun_servers: Reflexive::default(),
+            reflexive,
             streams: HashMap::new(),
             members: Slab::new(),
             by_id: HashMap::new(),
@@ -203,6 +218,7 @@ impl Shard {
                 }
                 self.streams.remove(&id);
             }
+            Command::AskStunServers { servers } => self.stun_servers.add(Instant::now(), servers),
             Command::Stop => {}
         }
     }
@@ -327,7 +343,16 @@ impl Shard {
             (true, known) => named().or(known.copied()),
             (false, known) => known.copied(),
         };
-        let Some(key) = key else { return };
+        let Some(key) = key else {
+            if let Some(mapped) = self.stun_servers.handle(Instant::now(), remote, data) {
+                let mut known = self.reflexive.lock();
+                if !known.contains(&mapped) && !self.local.contains(&mapped) {
+                    known.insert(0, mapped);
+                    known.truncate(MAX_REFLEXIVE);
+                }
+            }
+            return;
+        };
         let authenticated = self.with_peer(Some(key), |peer, now, out| {
             peer.handle(now, local, remote, data, out);
             out.authenticated
@@ -351,6 +376,11 @@ impl Shard {
 
     fn expire_timers(&mut self) {
         let now = Instant::now();
+        while let Some((server, request)) = self.stun_servers.poll_transmit(now) {
+            let _ = self
+                .sockets
+                .send(any_address(server), server, &request, request.len());
+        }
         while let Some(&Reverse((at, key))) = self.timers.peek() {
             if at > now {
                 break;
@@ -383,7 +413,11 @@ impl Shard {
     }
 
     fn until_timer(&self) -> Option<Duration> {
-        let Reverse((at, _)) = self.timers.peek()?;
+        let peers = self.timers.peek().map(|Reverse((at, _))| *at);
+        let at = [peers, self.stun_servers.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
@@ -547,6 +581,14 @@ impl Shard {
         for key in keys {
             self.remove(key);
         }
+    }
+}
+
+/// The kernel is to choose our address for `remote`.
+fn any_address(remote: SocketAddr) -> SocketAddr {
+    match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     }
 }
 

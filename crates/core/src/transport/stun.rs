@@ -19,7 +19,8 @@ pub(super) fn nominates(message: &[u8]) -> bool {
     matches!(message, [0, 1, ..]) && attribute(message, USE_CANDIDATE).is_some()
 }
 
-fn attribute(message: &[u8], wanted: u16) -> Option<&[u8]> {
+/// The value of the first attribute of a kind.
+pub(super) fn attribute(message: &[u8], wanted: u16) -> Option<&[u8]> {
     let mut attributes = message.get(HEADER..)?;
     while let [t0, t1, l0, l1, rest @ ..] = attributes {
         let length = usize::from(u16::from_be_bytes([*l0, *l1]));
