@@ -48,3 +48,4 @@ pub mod signalling;
 pub mod source;
 mod stream;
 pub mod transport;
+mod wall_clock;

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use mio::{Events, Poll};
@@ -23,6 +23,7 @@ use super::stun::username;
 use super::{StreamDelegate, StreamId};
 use crate::event::{PeerId, PeerState};
 use crate::rtp::{AccessUnit, History};
+use crate::wall_clock::unix_ms;
 
 /// Commands taken between two looks at the sockets, so that neither side starves the other.
 const COMMANDS_PER_TURN: usize = 64;
@@ -408,7 +409,7 @@ impl Shard {
         if let Some(outlet) = &mut member.peer.outlet {
             let newest =
                 [stream.video.newest(), stream.audio.newest()].map(|unit| unit.map(Arc::as_ref));
-            outlet.report(wall_ms(), newest, &self.sockets);
+            outlet.report(unix_ms(), newest, &self.sockets);
         }
     }
 
@@ -590,10 +591,4 @@ fn any_address(remote: SocketAddr) -> SocketAddr {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     }
-}
-
-fn wall_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
 }
