@@ -70,6 +70,8 @@ pub struct ViewerOptions {
     pub seed: u64,
     /// Opus packets of 20 ms to send, from when connected on.
     pub microphone: Option<Vec<Vec<u8>>>,
+    /// Whether the media connection goes on when the server closes the WebSocket, as a page's does.
+    pub outlive_signalling: bool,
     /// The longest that [`Viewer::connect`] takes.
     pub connect_timeout: Duration,
 }
@@ -92,6 +94,7 @@ impl ViewerOptions {
             drop_incoming: None,
             seed: 0,
             microphone: None,
+            outlive_signalling: false,
             connect_timeout: Duration::from_secs(10),
         }
     }
@@ -150,15 +153,7 @@ impl Viewer {
 
         let socket = UdpSocket::bind((options.address, 0)).await?;
         let mut peer = Peer::new(&options, socket.local_addr()?, started)?;
-        let (sdp, candidate) = peer.offer(options.trickle, Instant::now())?;
-        let mut sent = signalling.offer(&sdp).await;
-        if let (Ok(()), Some(candidate)) = (&sent, candidate) {
-            sent = signalling.candidate(&candidate).await;
-        }
-        if let Err(error) = sent {
-            // What the server said before it hung up is still to be read, and says more.
-            tracing::debug!(%error, "the offer was not sent");
-        }
+        send_offer(&mut signalling, &mut peer, options.trickle, false).await?;
 
         let (controls, orders) = mpsc::channel(CONTROLS);
         let driver = Driver {
@@ -169,6 +164,8 @@ impl Viewer {
             shared: shared.clone(),
             started,
             loss: Loss::new(options.drop_incoming.unwrap_or(0.0), options.seed),
+            options,
+            signalling_over: false,
         };
         let viewer = Self {
             shared,
@@ -235,6 +232,29 @@ impl Viewer {
         self.order(Control::Send(text.into())).await;
     }
 
+    /// Offers again over the same connection, with new ICE credentials if `restart_ice`.
+    pub async fn renegotiate(&self, restart_ice: bool) {
+        self.order(Control::Renegotiate { restart_ice }).await;
+    }
+
+    /// Drops the media connection without a word and offers a new one (certificate, socket and all) over the
+    /// same WebSocket.
+    pub async fn begin_anew(&self) {
+        self.order(Control::BeginAnew).await;
+    }
+
+    /// Sends bytes of the caller's own making from this viewer's address.
+    pub async fn send_datagram(&self, data: Vec<u8>, to: SocketAddr) {
+        self.order(Control::Datagram(data, to)).await;
+    }
+
+    /// Ends without a good-bye on any connection, as a machine that loses its power.
+    pub async fn vanish(self) {
+        self.task.abort();
+        // An aborted task's result says no more than that.
+        let _ = self.task.await;
+    }
+
     /// Closes the connection and the WebSocket.
     pub async fn close(self) {
         self.finish().await;
@@ -266,7 +286,29 @@ struct Shared {
 enum Control {
     RequestKeyframe,
     Send(String),
+    Renegotiate { restart_ice: bool },
+    BeginAnew,
+    Datagram(Vec<u8>, SocketAddr),
     Close,
+}
+
+/// Makes an offer and sends it, and the candidate after it when `trickle`.
+async fn send_offer(
+    signalling: &mut Signalling,
+    peer: &mut Peer,
+    trickle: bool,
+    restart_ice: bool,
+) -> Result<(), ViewerError> {
+    let (sdp, candidate) = peer.offer(trickle, restart_ice, Instant::now())?;
+    let mut sent = signalling.offer(&sdp).await;
+    if let (Ok(()), Some(candidate)) = (&sent, candidate) {
+        sent = signalling.candidate(&candidate).await;
+    }
+    if let Err(error) = sent {
+        // What the server said before it hung up is still to be read, and says more.
+        tracing::debug!(%error, "the offer was not sent");
+    }
+    Ok(())
 }
 
 /// The task of one viewer.
@@ -278,6 +320,9 @@ struct Driver {
     shared: Arc<Shared>,
     started: Instant,
     loss: Loss,
+    options: ViewerOptions,
+    /// The server has closed the WebSocket.
+    signalling_over: bool,
 }
 
 impl Driver {
@@ -302,8 +347,8 @@ impl Driver {
                     Ok(()) => self.receive(),
                     Err(error) => self.end(format!("the UDP socket failed: {error}")),
                 },
-                message = self.signalling.next() => self.on_message(message).await,
-                order = self.orders.recv() => self.on_order(order.unwrap_or(Control::Close)),
+                message = self.signalling.next(), if !self.signalling_over => self.on_message(message).await,
+                order = self.orders.recv() => self.on_order(order.unwrap_or(Control::Close)).await,
             }
         }
         self.peer.close();
@@ -342,6 +387,7 @@ impl Driver {
                 return;
             };
             let datagram = buffer.get(..length).unwrap_or_default();
+            report.dtls_alerts += u64::from(is_dtls_alert(datagram));
             if is_rtp(datagram) && self.loss.next() {
                 report.dropped_on_purpose += 1;
             } else {
@@ -362,12 +408,12 @@ impl Driver {
             }
             Incoming::Answer(sdp) => {
                 let elapsed_ms = (now - self.started).as_secs_f64() * 1000.0;
-                self.shared
-                    .report
-                    .lock()
-                    .times
-                    .answer_ms
-                    .get_or_insert(elapsed_ms);
+                {
+                    let mut report = self.shared.report.lock();
+                    report.times.answer_ms.get_or_insert(elapsed_ms);
+                    report.answers += 1;
+                    report.answer = Some(sdp.clone());
+                }
                 if let Err(error) = self.peer.answer(sdp, now) {
                     self.end(format!("the answer is unusable: {error}"));
                 }
@@ -381,11 +427,12 @@ impl Driver {
                 report::keep(&mut self.shared.report.lock().errors, error);
             }
             Incoming::Other => {}
+            Incoming::Closed(_) if self.options.outlive_signalling => self.signalling_over = true,
             Incoming::Closed(reason) => self.end(reason),
         }
     }
 
-    fn on_order(&mut self, order: Control) {
+    async fn on_order(&mut self, order: Control) {
         let now = Instant::now();
         match order {
             Control::RequestKeyframe => self.peer.request_keyframe(now),
@@ -395,8 +442,38 @@ impl Driver {
                     report::keep(&mut self.shared.report.lock().errors, error);
                 }
             }
+            Control::Renegotiate { restart_ice } => {
+                let trickle = self.options.trickle;
+                let offered =
+                    send_offer(&mut self.signalling, &mut self.peer, trickle, restart_ice).await;
+                if let Err(error) = offered {
+                    self.end(format!("no new offer: {error}"));
+                }
+            }
+            Control::BeginAnew => {
+                if let Err(error) = self.begin_anew().await {
+                    self.end(format!("no new connection: {error}"));
+                }
+            }
+            Control::Datagram(data, to) => {
+                if let Err(error) = self.socket.send_to(&data, to).await {
+                    tracing::debug!(%to, %error, "a datagram was not sent");
+                }
+            }
             Control::Close => self.end("closed by its owner".to_owned()),
         }
+    }
+
+    async fn begin_anew(&mut self) -> Result<(), ViewerError> {
+        self.socket = UdpSocket::bind((self.options.address, 0)).await?;
+        self.peer = Peer::new(&self.options, self.socket.local_addr()?, self.started)?;
+        send_offer(
+            &mut self.signalling,
+            &mut self.peer,
+            self.options.trickle,
+            false,
+        )
+        .await
     }
 
     fn end(&self, reason: String) {
@@ -407,6 +484,11 @@ impl Driver {
 /// Whether a datagram is RTP rather than STUN, DTLS or RTCP (RFC 7983, RFC 5761).
 fn is_rtp(datagram: &[u8]) -> bool {
     matches!(datagram, [128..=191, kind, ..] if !matches!(kind, 192..=223))
+}
+
+/// Whether a datagram begins with a DTLS alert (RFC 6347, 4.1): once connected, the good-bye.
+fn is_dtls_alert(datagram: &[u8]) -> bool {
+    matches!(datagram, [21, 254, ..])
 }
 
 /// Random loss that a seed repeats: SplitMix64 (Steele et al., 2014).

@@ -12,6 +12,7 @@ use rtc::interceptor::{
     NackGeneratorBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder,
 };
 use rtc::media_stream::{MediaStreamTrack, MediaStreamTrackId};
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::interceptor_registry::Slot;
 use rtc::peer_connection::configuration::media_engine::{
     MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
@@ -122,7 +123,7 @@ impl Peer {
             )
             .with_media_engine(media_engine(options.send_nack)?)
             .with_interceptor_registry(interceptors(observer, options.send_nack))
-            .build(started)?;
+            .build(Instant::now())?;
         let microphone = options.microphone.clone().map(Vec::into_iter);
         let microphone = add_audio(&mut connection, microphone)?;
         connection.add_transceiver_from_kind(RtpCodecKind::Video, recvonly())?;
@@ -152,10 +153,16 @@ impl Peer {
     pub(crate) fn offer(
         &mut self,
         trickle: bool,
+        restart_ice: bool,
         now: Instant,
     ) -> Result<(String, Option<RTCIceCandidateInit>), Error> {
         let candidate = host_candidate(self.local)?;
-        let offer = self.connection.create_offer(None)?;
+        let options = RTCOfferOptions {
+            ice_restart: restart_ice,
+        };
+        let offer = self.connection.create_offer(Some(options))?;
+        // Candidates of the server's new session wait for its answer.
+        self.answered = false;
         self.connection.set_local_description(now, offer.clone())?;
         self.connection.add_local_candidate(candidate.clone())?;
         if trickle {

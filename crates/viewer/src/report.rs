@@ -11,6 +11,11 @@ pub const MAX_KEPT: usize = 20_000;
 pub struct Report {
     /// The name that the server gave this viewer.
     pub peer_id: Option<String>,
+    /// The server's newest answer (SDP).
+    #[serde(skip)]
+    pub answer: Option<String>,
+    /// Answers received.
+    pub answers: u64,
     /// When each step of the connection was reached.
     pub times: Times,
     /// The SRTP profile that DTLS negotiated, such as `SRTP_AEAD_AES_128_GCM`.
@@ -34,6 +39,8 @@ pub struct Report {
     /// Datagrams that the kernel threw away because this viewer's socket was full: then the
     /// measuring machine is what is too slow. Known after [`crate::Viewer::finish`].
     pub socket_drops: u64,
+    /// DTLS alerts received: a good-bye, or a handshake that failed.
+    pub dtls_alerts: u64,
     /// `error` messages of the server, oldest first.
     pub errors: Vec<String>,
     /// Why the viewer ended, once it did.

@@ -15,9 +15,16 @@ pub struct History {
 }
 
 impl History {
-    /// Remembers `unit`; units come in the order of their indices.
+    /// Remembers `unit`; units come in the order of their indices. One that counts from zero again is another
+    /// source's, and what was before is forgotten.
     pub fn push(&mut self, unit: Arc<AccessUnit>) {
         let newest = unit.next_index();
+        if self
+            .newest()
+            .is_some_and(|last| unit.first_index < last.next_index())
+        {
+            self.units.clear();
+        }
         self.units.push_back(unit);
         while self
             .units
@@ -67,5 +74,18 @@ mod tests {
                 (index as u32).to_be_bytes()
             );
         }
+    }
+
+    #[test]
+    fn another_source_that_counts_from_zero_begins_anew() {
+        let mut history = History::default();
+        for _ in 0..2 {
+            let mut packetizer = Packetizer::default();
+            for n in 0..10u8 {
+                history.push(packetizer.opus(vec![n].into(), 0, 0.0, false).unwrap());
+            }
+        }
+        assert!(history.find(10).is_none());
+        assert_eq!(history.units.len(), 10);
     }
 }

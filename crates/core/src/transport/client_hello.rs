@@ -12,6 +12,9 @@ const HANDSHAKE_HEADER: usize = 12;
 /// No browser's ClientHello comes near.
 const MAX_LENGTH: usize = 16_384;
 
+/// Fragments of a ClientHello, repetitions included; browsers need two or three.
+const MAX_FRAGMENTS: usize = 64;
+
 #[derive(Debug, Default)]
 pub(super) struct ClientHelloReader {
     body: Vec<u8>,
@@ -42,6 +45,9 @@ impl ClientHelloReader {
         let fragment_length = u24(record.get(9..12)?)?;
         let fragment = record.get(HANDSHAKE_HEADER..HANDSHAKE_HEADER + fragment_length)?;
         if length > MAX_LENGTH || offset + fragment_length > length {
+            return None;
+        }
+        if self.received.len() >= MAX_FRAGMENTS {
             return None;
         }
         if self.body.len() != length {
@@ -160,6 +166,16 @@ mod tests {
         assert_eq!(reader.read(&record(&body, 30, body.len())), None);
         assert_eq!(reader.read(&record(&body, 10, 30)), None);
         assert_eq!(reader.read(&record(&body, 0, 12)), Some(vec![7, 1]));
+    }
+
+    #[test]
+    fn fragments_without_end_are_not_kept() {
+        let body = hello(&[1]);
+        let mut reader = ClientHelloReader::default();
+        for _ in 0..1_000 {
+            assert_eq!(reader.read(&record(&body, 3, 4)), None);
+        }
+        assert_eq!(reader.received.len(), MAX_FRAGMENTS);
     }
 
     proptest! {

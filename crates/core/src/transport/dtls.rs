@@ -169,8 +169,13 @@ impl Dtls {
             Stage::Closed => Ok(()),
             Stage::Running(endpoint) => read(endpoint, now, data, events),
             Stage::Listening { reader, early } => {
-                if self.role == DtlsRole::Client || early.len() >= MAX_EARLY_DATAGRAMS {
+                if self.role == DtlsRole::Client {
                     return Ok(());
+                }
+                if early.len() >= MAX_EARLY_DATAGRAMS {
+                    // No ClientHello takes so many: begin anew with the client's next attempt.
+                    early.clear();
+                    *reader = ClientHelloReader::default();
                 }
                 let profiles = reader.read(&data);
                 early.push(data);

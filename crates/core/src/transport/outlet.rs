@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use super::rtcp::{SenderInfo, sender_report};
 use super::sdp::SendTrack;
@@ -40,10 +41,10 @@ struct Sender {
     ssrc: u32,
     payload_type: u8,
     rtx: Option<RtxSender>,
-    /// Sequence number of the first packet sent: small, so that a viewer who misses it cannot misjudge the
-    /// roll-over count (RFC 3711, 3.3.1).
+    /// Sequence number of the packet `first_index`. At first it is small, so that a viewer who misses that
+    /// packet cannot misjudge the roll-over count (RFC 3711, 3.3.1).
     initial_sequence: u64,
-    /// The track's index of the first packet sent; none before that.
+    /// The track's index of the first packet sent since it was numbered; none before that.
     first_index: Option<u64>,
     /// After this index nothing was sent yet.
     next_index: u64,
@@ -110,6 +111,20 @@ impl Sender {
             packets: 0,
             octets: 0,
         }
+    }
+
+    /// Makes room for the packets of `unit`. Another source numbers its track from zero: the sequence numbers go
+    /// on, since an SRTP index must never seal two different packets.
+    fn begin(&mut self, unit: &AccessUnit) {
+        match self.first_index {
+            Some(first) if unit.first_index < self.next_index => {
+                self.initial_sequence += self.next_index - first;
+                self.first_index = Some(unit.first_index);
+            }
+            Some(_) => {}
+            None => self.first_index = Some(unit.first_index),
+        }
+        self.next_index = unit.next_index();
     }
 
     /// The SRTP index (48 bits) of the track's packet `index`.
@@ -184,8 +199,7 @@ impl Outlet {
             return;
         }
         sender.waits_for_keyframe = false;
-        sender.first_index.get_or_insert(unit.first_index);
-        sender.next_index = unit.next_index();
+        sender.begin(unit);
         scratch.clear();
         for (position, payload) in unit.payloads().enumerate() {
             let Some(sequence) = sender.sequence(unit.first_index + position as u64) else {
@@ -355,30 +369,214 @@ impl Scratch {
         sealed
     }
 
-    /// Sends runs of equal packets, the last of a run being as long or shorter: one GSO send each.
+    /// Sends each run of packets with one call.
     fn flush(&self, local: SocketAddr, remote: SocketAddr, sockets: &Sockets) -> io::Result<()> {
-        let mut result = Ok(());
-        let mut start = 0;
-        let mut position = 0;
-        while let Some(&first_end) = self.ends.get(position) {
-            let segment = first_end - start;
-            let mut end = first_end;
-            position += 1;
-            while let Some(&next_end) = self.ends.get(position) {
-                let length = next_end - end;
-                if length > segment {
-                    break;
-                }
-                end = next_end;
-                position += 1;
-                if length < segment {
-                    break;
-                }
+        runs(&self.ends).fold(Ok(()), |result, (run, segment)| {
+            let packets = self.bytes.get(run).unwrap_or_default();
+            result.and(sockets.send(local, remote, packets, segment))
+        })
+    }
+}
+
+/// Cuts packets that end at `ends` into what one GSO send takes: packets of equal length, the last one as long
+/// or shorter. Gives the bytes of each run, and the length of its packets.
+fn runs(ends: &[usize]) -> impl Iterator<Item = (Range<usize>, usize)> {
+    let mut start = 0;
+    let mut rest = ends;
+    std::iter::from_fn(move || {
+        let (&first, mut after) = rest.split_first()?;
+        let (begin, segment, mut end) = (start, first - start, first);
+        while let Some((&next, following)) = after.split_first()
+            && next - end <= segment
+        {
+            let is_last = next - end < segment;
+            (end, after) = (next, following);
+            if is_last {
+                break;
             }
-            let sent = sockets.send(local, remote, &self.bytes[start..end], segment);
-            result = result.and(sent);
-            start = end;
         }
-        result
+        (start, rest) = (end, after);
+        Some((begin..end, segment))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtp::Packetizer;
+    use proptest::prelude::*;
+
+    fn sender(initial_sequence: u64, first_index: u64) -> Sender {
+        let track = SendTrack {
+            payload_type: 96,
+            rtx_payload_type: None,
+        };
+        Sender {
+            initial_sequence,
+            first_index: Some(first_index),
+            next_index: first_index,
+            ..Sender::new(1, track, None)
+        }
+    }
+
+    #[test]
+    fn a_sequence_number_leads_back_to_its_packet_over_every_wrap() {
+        for (initial, first) in [(1, 0), (16_384, 0), (16_000, 3_000_000_000)] {
+            let mut sender = sender(initial, first);
+            for index in first..first + 70_000 {
+                sender.next_index = index + 1;
+                let sequence = sender.sequence(index).unwrap();
+                assert_eq!(sequence, initial + (index - first));
+                assert_eq!(sender.index(sequence as u16), Some(index));
+                let earlier = index.saturating_sub(1_000).max(first);
+                let sequence = sender.sequence(earlier).unwrap();
+                assert_eq!(sender.index(sequence as u16), Some(earlier));
+            }
+        }
+    }
+
+    #[test]
+    fn a_packet_before_the_first_or_after_the_newest_has_no_index() {
+        let mut sender = sender(100, 50);
+        assert_eq!(sender.index(100), None);
+        sender.next_index = 60;
+        assert_eq!(sender.index(109), Some(59));
+        assert_eq!(sender.index(110), None);
+        assert_eq!(sender.index(99), None);
+        assert_eq!(sender.sequence(49), None);
+        sender.first_index = None;
+        assert_eq!(sender.index(100), None);
+    }
+
+    #[test]
+    fn first_sequence_numbers_leave_room_before_the_wrap() {
+        for _ in 0..1_000 {
+            assert!((1..=16_384).contains(&initial_sequence()));
+        }
+    }
+
+    fn sealer() -> Sealer {
+        let provider = rtc_crypto::default_provider().unwrap();
+        let keys = super::super::srtp::Keys {
+            profile: rtc_srtp::protection_profile::ProtectionProfile::AeadAes128Gcm,
+            session: rtc_srtp::config::SessionKeys {
+                local_master_key: vec![1; 16],
+                local_master_salt: vec![2; 12],
+                remote_master_key: vec![1; 16],
+                remote_master_salt: vec![2; 12],
+            },
+        };
+        keys.sealer(provider.crypto()).unwrap()
+    }
+
+    /// A viewer with RTX, and the socket where its packets arrive.
+    fn outlet() -> (Outlet, Sockets, std::net::UdpSocket) {
+        let ip = std::net::Ipv4Addr::LOCALHOST;
+        let sockets = Sockets::bind(&[ip.into()], 0).unwrap();
+        let viewer = std::net::UdpSocket::bind((ip, 0)).unwrap();
+        viewer.set_nonblocking(true).unwrap();
+        let path = (
+            SocketAddr::from((ip, sockets.port())),
+            viewer.local_addr().unwrap(),
+        );
+        let video = SendTrack {
+            payload_type: 96,
+            rtx_payload_type: Some(97),
+        };
+        let ssrcs = super::super::sdp::Ssrcs {
+            video: 1,
+            video_rtx: 2,
+            audio: 3,
+        };
+        let outlet = Outlet::new(path, sealer(), (Some(video), None), ssrcs);
+        (outlet, sockets, viewer)
+    }
+
+    fn arrived(viewer: &std::net::UdpSocket) -> usize {
+        let mut buffer = [0; 2_048];
+        std::iter::from_fn(|| viewer.recv(&mut buffer).ok()).count()
+    }
+
+    #[test]
+    fn only_what_was_sent_is_sent_again_and_within_a_budget() {
+        let (mut outlet, sockets, viewer) = outlet();
+        let (mut scratch, mut history) = (Scratch::default(), History::default());
+        let mut packetizer = Packetizer::default();
+        let unit = packetizer
+            .h264(&[0, 0, 0, 1, 0x65, 1, 2, 3], 0, 0.0, true)
+            .unwrap();
+        outlet.send(Track::Video, &unit, &mut scratch, &sockets);
+        history.push(unit);
+        assert_eq!(arrived(&viewer), 1);
+        let first = outlet.video.as_ref().unwrap().initial_sequence as u16;
+
+        let mut nack = |outlet: &mut Outlet, ssrc, sequence| {
+            outlet.retransmit(ssrc, sequence, &history, &mut scratch, &sockets);
+        };
+        nack(&mut outlet, 1, first.wrapping_add(1));
+        nack(&mut outlet, 1, first.wrapping_sub(1));
+        assert_eq!((outlet.stats.retransmitted, outlet.stats.refused), (0, 2));
+        nack(&mut outlet, 9, first);
+        assert_eq!(outlet.stats.refused, 2, "another stream's packet");
+        for _ in 0..RETRANSMISSIONS_PER_SECOND + 5 {
+            nack(&mut outlet, 1, first);
+        }
+        let sent = u64::from(RETRANSMISSIONS_PER_SECOND);
+        assert_eq!(
+            (outlet.stats.retransmitted, outlet.stats.refused),
+            (sent, 7)
+        );
+        outlet.report(0.0, [None, None], &sockets);
+        nack(&mut outlet, 1, first);
+        assert_eq!(outlet.stats.retransmitted, sent + 1, "a new second");
+        assert!(arrived(&viewer) > 0);
+    }
+
+    #[test]
+    fn sequence_numbers_go_on_when_another_source_counts_from_zero() {
+        let mut sender = sender(100, 50);
+        sender.first_index = None;
+        let mut sent = Vec::new();
+        for (skipped, count) in [(50, 3), (0, 4), (2, 2)] {
+            let mut packetizer = Packetizer::default();
+            let mut unit = || packetizer.opus(vec![1].into(), 0, 0.0, false).unwrap();
+            (0..skipped).for_each(|_| drop(unit()));
+            for _ in 0..count {
+                let unit = unit();
+                sender.begin(&unit);
+                sent.extend(sender.sequence(unit.first_index));
+            }
+        }
+        assert_eq!(sent, (100..109).collect::<Vec<u64>>());
+        assert_eq!(sender.index(108), Some(3));
+        assert_eq!(sender.index(106), None, "the source before");
+    }
+
+    #[test]
+    fn packets_are_sent_in_runs_of_equal_ones_with_a_shorter_last() {
+        let of = |ends: &[usize]| runs(ends).collect::<Vec<_>>();
+        assert_eq!(of(&[]), []);
+        assert_eq!(of(&[7]), [(0..7, 7)]);
+        assert_eq!(of(&[10, 20, 25]), [(0..25, 10)]);
+        assert_eq!(of(&[10, 15, 20]), [(0..15, 10), (15..20, 5)]);
+        assert_eq!(of(&[5, 15, 25, 28]), [(0..5, 5), (5..28, 10)]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_cut_by_its_segment_gives_the_packets_back(
+            lengths in prop::collection::vec(1usize..5, 0..40),
+        ) {
+            let ends: Vec<usize> = lengths
+                .iter()
+                .scan(0, |end, length| { *end += length; Some(*end) })
+                .collect();
+            let mut cut = Vec::new();
+            for (run, segment) in runs(&ends) {
+                prop_assert_eq!(run.start, cut.last().copied().unwrap_or(0));
+                cut.extend(run.clone().step_by(segment).skip(1).chain([run.end]));
+            }
+            prop_assert_eq!(cut, ends);
+        }
     }
 }

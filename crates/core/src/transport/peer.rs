@@ -15,6 +15,7 @@ use super::outlet::Outlet;
 use super::rtcp::{Feedback, read_feedback};
 use super::sdp::{Offer, Ssrcs};
 use super::srtp::{Keys, Opener};
+use super::stun;
 use crate::event::{PeerId, PeerState};
 
 /// How often a connected peer gets sender reports.
@@ -185,6 +186,11 @@ impl Peer {
         out: &mut Output,
     ) {
         if !self.addresses.contains(&remote) && self.addresses.len() >= MAX_ADDRESSES {
+            return;
+        }
+        // The offerer controls (RFC 8445, 6.1.1). Were it to claim otherwise, the agent would change its role
+        // before it looked at the message's integrity.
+        if stun::claims_controlled(data) {
             return;
         }
         let check = self.ice.handle(now, local, remote, data);

@@ -28,6 +28,9 @@ use crate::wall_clock::unix_ms;
 /// Commands taken between two looks at the sockets, so that neither side starves the other.
 const COMMANDS_PER_TURN: usize = 64;
 
+/// A peer's timers come no faster.
+const SHORTEST_TIMER: Duration = Duration::from_millis(1);
+
 /// Receive batches taken from one socket in a turn.
 const BATCHES_PER_TURN: usize = 16;
 
@@ -298,7 +301,14 @@ impl Shard {
         text: &str,
     ) {
         let keys: Vec<usize> = match peer {
-            Some(peer) => self.by_id.get(&peer).copied().into_iter().collect(),
+            Some(peer) => {
+                let key = self.by_id.get(&peer).copied();
+                let is_ours = |&key: &usize| {
+                    let member = self.members.get(key);
+                    member.is_some_and(|member| member.stream == stream)
+                };
+                key.filter(is_ours).into_iter().collect()
+            }
             None => self
                 .streams
                 .get(&stream)
@@ -440,6 +450,8 @@ impl Shard {
         }));
         match result {
             Ok((result, next)) => {
+                // No protocol holds the thread with a timer that is always due.
+                let next = next.map(|next| next.max(now + SHORTEST_TIMER));
                 if let Some(next) = next
                     && member.peer.armed.is_none_or(|armed| next < armed)
                 {

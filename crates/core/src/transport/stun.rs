@@ -3,6 +3,7 @@
 const HEADER: usize = 20;
 const USERNAME: u16 = 0x0006;
 const USE_CANDIDATE: u16 = 0x0025;
+const ICE_CONTROLLED: u16 = 0x8029;
 
 /// The USERNAME attribute: the receiver's ufrag, a colon, the sender's (RFC 8445, 7.2.2).
 pub(super) fn username(message: &[u8]) -> Option<&str> {
@@ -17,6 +18,11 @@ pub(super) fn is_indication(message: &[u8]) -> bool {
 /// Whether it is a request that nominates its pair (RFC 8445, 7.3.1.5).
 pub(super) fn nominates(message: &[u8]) -> bool {
     matches!(message, [0, 1, ..]) && attribute(message, USE_CANDIDATE).is_some()
+}
+
+/// Whether its sender says that it is the controlled side (RFC 8445, 7.1.2).
+pub(super) fn claims_controlled(message: &[u8]) -> bool {
+    attribute(message, ICE_CONTROLLED).is_some()
 }
 
 /// The value of the first attribute of a kind.
@@ -56,6 +62,15 @@ mod tests {
         assert!(nominates(&message));
         message[0] = 1; // a success response
         assert!(!nominates(&message));
+    }
+
+    #[test]
+    fn who_claims_to_be_controlled_is_known_by_the_attribute() {
+        let mut message = vec![0; HEADER];
+        message.extend([0x80, 0x2a, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(!claims_controlled(&message));
+        message.extend([0x80, 0x29, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(claims_controlled(&message));
     }
 
     proptest! {

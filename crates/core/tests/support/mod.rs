@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use std::f64::consts::TAU;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -10,7 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use avatar_core::config::{MediaConfig, ServerConfig};
-use avatar_core::event::Event;
+use avatar_core::error::StartError;
+use avatar_core::event::{Event, PeerId};
 use avatar_core::media::{AudioChunk, PixelFormat, PushOutcome, SampleFormat, VideoFrame};
 use avatar_core::server::Server;
 use avatar_core::source::Source;
@@ -38,8 +40,13 @@ pub struct System {
 
 impl System {
     pub fn start(media: serde_json::Value) -> Self {
+        Self::on_port(0, media).unwrap()
+    }
+
+    /// A system whose signalling listens on `port`.
+    pub fn on_port(port: u16, media: serde_json::Value) -> Result<Self, StartError> {
         let config = ServerConfig::from_json(&json!({
-            "signalingPort": 0,
+            "signalingPort": port,
             "signalingHost": "127.0.0.1",
             "listenIps": ["127.0.0.1"],
             "iceServers": [],
@@ -53,13 +60,28 @@ impl System {
         let server = Server::new(config, sink);
         server.attach(&source);
         source.start();
-        let port = server.start().unwrap();
-        Self {
+        let port = server.start()?;
+        Ok(Self {
             server,
             source,
             events: Mutex::new(events),
             port,
-        }
+        })
+    }
+
+    /// Another source with the same defaults; not attached.
+    pub fn another_source() -> Arc<Source> {
+        let source = Source::new(
+            MediaConfig::from_json(&json!({})).unwrap(),
+            Arc::new(|_: Event| ()),
+        );
+        source.start();
+        source
+    }
+
+    /// Where media comes from and goes to.
+    pub fn media_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.server.udp_port().unwrap()).into()
     }
 
     pub fn options(&self) -> ViewerOptions {
@@ -83,6 +105,29 @@ impl System {
     }
 }
 
+/// Waits until `done` says so.
+pub async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < until, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A viewer's name on the server.
+pub fn peer_id(viewer: &Viewer) -> PeerId {
+    viewer.report().peer_id.unwrap().parse().unwrap()
+}
+
+/// Waits for `more` complete frames from now on.
+pub async fn more_frames(viewer: &Viewer, more: u64) -> avatar_viewer::Report {
+    let seen = viewer.report().video.frames;
+    viewer
+        .wait_for(PATIENCE, |report| report.video.frames >= seen + more)
+        .await
+        .unwrap()
+}
+
 /// Pushes numbered pictures at a steady pace until dropped.
 pub struct Renderer {
     stop: Arc<AtomicBool>,
@@ -92,6 +137,11 @@ pub struct Renderer {
 
 impl Renderer {
     pub fn start(source: &Arc<Source>, fps: u32) -> Self {
+        Self::from_number(0, source, fps)
+    }
+
+    /// The first picture has this number.
+    pub fn from_number(first: u32, source: &Arc<Source>, fps: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let pushed = Arc::new(AtomicU32::new(0));
         let thread = std::thread::spawn({
@@ -104,7 +154,7 @@ impl Renderer {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    push_picture(&source, number);
+                    push_picture(&source, first + number);
                     pushed.store(number + 1, Ordering::Relaxed);
                 }
             }

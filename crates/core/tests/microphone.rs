@@ -1,0 +1,169 @@
+//! What is said into browsers' microphones.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use avatar_core::event::{Event, PeerId, Speech};
+use avatar_viewer::{Viewer, ViewerOptions};
+use opus::{Application, Channels, Encoder};
+use serde_json::json;
+use support::{PATIENCE, System, correlation, now_ms, peer_id, speech};
+
+const RATE: usize = 16_000;
+
+/// What a browser makes of mono sound at 16 kHz: Opus packets of 20 ms.
+fn opus(samples: &[i16]) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new(RATE as u32, Channels::Mono, Application::Voip).unwrap();
+    samples
+        .chunks_exact(RATE / 50)
+        .map(|frame| encoder.encode_vec(frame, 1_500).unwrap())
+        .collect()
+}
+
+async fn speaker(system: &System, samples: &[i16]) -> Viewer {
+    Viewer::connect(ViewerOptions {
+        microphone: Some(opus(samples)),
+        ..system.options()
+    })
+    .await
+    .unwrap()
+}
+
+/// The loudest eighth of a second.
+fn loudest(samples: &[i16]) -> &[i16] {
+    samples
+        .windows(RATE / 8)
+        .step_by(RATE / 80)
+        .max_by_key(|part| part.iter().map(|&s| i64::from(s).pow(2)).sum::<i64>())
+        .unwrap()
+}
+
+fn samples(speech: &[Speech]) -> Vec<i16> {
+    speech
+        .iter()
+        .flat_map(|piece| piece.data.chunks_exact(2))
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
+}
+
+/// What is heard of one peer until nothing came for the 1.5 s after which an application transcribes.
+struct Heard {
+    chunks: Vec<Speech>,
+    utterances: Vec<Speech>,
+    last_chunk: Instant,
+}
+
+async fn listen(system: &System, speakers: &[(PeerId, &Viewer)]) -> Vec<Heard> {
+    const QUIET: Duration = Duration::from_millis(1_500);
+    let mut heard: Vec<Heard> = speakers
+        .iter()
+        .map(|_| Heard {
+            chunks: Vec::new(),
+            utterances: Vec::new(),
+            last_chunk: Instant::now(),
+        })
+        .collect();
+    let until = Instant::now() + PATIENCE;
+    let mut last = None;
+    loop {
+        assert!(Instant::now() < until, "the microphones never fell silent");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        for event in system.events.lock().unwrap().try_iter() {
+            let (Event::IncomingAudio(speech) | Event::Utterance(speech)) = &event else {
+                continue;
+            };
+            let position = speakers.iter().position(|(peer, _)| *peer == speech.peer);
+            let of = &mut heard[position.expect("nobody else speaks")];
+            last = Some(Instant::now());
+            match event {
+                Event::IncomingAudio(speech) => {
+                    of.last_chunk = Instant::now();
+                    of.chunks.push(speech);
+                }
+                Event::Utterance(speech) => of.utterances.push(speech),
+                _ => {}
+            }
+        }
+        if last.is_some_and(|last: Instant| last.elapsed() > QUIET)
+            && heard.iter().all(|heard| !heard.utterances.is_empty())
+        {
+            return heard;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_viewer_says_is_heard_in_chunks_and_as_a_whole() {
+    let system = System::start(json!({}));
+    let recording = speech(16_000);
+    let said = &recording[..3 * RATE];
+    let viewer = speaker(&system, said).await;
+    let all = said.len() / (RATE / 50);
+    let speakers = [(peer_id(&viewer), &viewer)];
+    let listening = listen(&system, &speakers);
+    let sent = async {
+        viewer
+            .wait_for(PATIENCE, |report| report.microphone_packets == all as u64)
+            .await
+            .unwrap();
+        Instant::now()
+    };
+    let (heard, said_until) = tokio::join!(listening, sent);
+    let heard = &heard[0];
+    for chunk in &heard.chunks {
+        assert_eq!(
+            (chunk.data.len(), chunk.sample_rate, chunk.channels),
+            (3_200, 16_000, 1)
+        );
+    }
+    let times = heard.chunks.windows(2);
+    assert!(
+        times
+            .into_iter()
+            .all(|pair| pair[1].timestamp_ms > pair[0].timestamp_ms)
+    );
+    assert!(
+        heard.last_chunk < said_until + Duration::from_millis(1_500),
+        "chunks went on for {:?}",
+        heard.last_chunk - said_until
+    );
+    for whole in [samples(&heard.chunks), samples(&heard.utterances)] {
+        let match_ = correlation(&whole, loudest(said));
+        assert!(match_ > 0.8, "correlation {match_:.3}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_speak_at_once_are_kept_apart() {
+    let system = System::start(json!({}));
+    let recording = speech(16_000);
+    let said = [&recording[..3 * RATE], &recording[6 * RATE..9 * RATE]];
+    let viewers = tokio::join!(speaker(&system, said[0]), speaker(&system, said[1]));
+    let speakers = [&viewers.0, &viewers.1].map(|viewer| (peer_id(viewer), viewer));
+    let heard = listen(&system, &speakers).await;
+    for (own, heard) in heard.iter().enumerate() {
+        for whole in [samples(&heard.chunks), samples(&heard.utterances)] {
+            let (mine, other) = (loudest(said[own]), loudest(said[1 - own]));
+            let (mine, other) = (correlation(&whole, mine), correlation(&whole, other));
+            assert!(mine > 0.8, "correlation {mine:.3} with the own voice");
+            assert!(other < 0.6, "correlation {other:.3} with the other voice");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_before_somebody_speaks_is_not_heard() {
+    let system = System::start(json!({}));
+    let mut said = vec![0; 2 * RATE];
+    said.extend(&speech(16_000)[..2 * RATE]);
+    let viewer = speaker(&system, &said).await;
+    let connected_ms = now_ms();
+    let heard = listen(&system, &[(peer_id(&viewer), &viewer)]).await;
+    let first = heard[0].chunks[0].timestamp_ms - connected_ms;
+    // The pre-roll reaches back some hundred milliseconds before the voice.
+    assert!(first > 1_200.0, "heard {first:.0} ms after connecting");
+    let total = samples(&heard[0].utterances).len();
+    assert!(total < 7 * RATE / 2, "{total} samples");
+}
