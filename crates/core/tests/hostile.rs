@@ -25,7 +25,7 @@ const ICE_CONTROLLED: u16 = 0x8029;
 const ICE_CONTROLLING: u16 = 0x802a;
 
 /// A STUN message (RFC 8489) as a connectivity check has it, sealed with `password` if there is one.
-fn stun(kind: u16, role: u16, username: &str, password: Option<&str>) -> Vec<u8> {
+fn stun(kind: u16, attributes: &[u16], username: &str, password: Option<&str>) -> Vec<u8> {
     let mut body = Vec::new();
     let mut attribute = |kind: u16, value: &[u8]| {
         body.extend(kind.to_be_bytes());
@@ -35,16 +35,14 @@ fn stun(kind: u16, role: u16, username: &str, password: Option<&str>) -> Vec<u8>
     };
     attribute(USERNAME, username.as_bytes());
     attribute(PRIORITY, &[0x6e, 0, 1, 0xff]);
-    // A tie-breaker of 0 or of the largest number wins one of the two conflicts.
-    attribute(
-        role,
-        &if role == ICE_CONTROLLED {
-            [0; 8]
-        } else {
-            [0xff; 8]
-        },
-    );
-    attribute(USE_CANDIDATE, &[]);
+    for &kind in attributes {
+        // A tie-breaker of 0 or of the largest number wins one of the two conflicts.
+        match kind {
+            ICE_CONTROLLED => attribute(kind, &[0; 8]),
+            ICE_CONTROLLING => attribute(kind, &[0xff; 8]),
+            _ => attribute(kind, &[]),
+        }
+    }
     let sealed = body.len() + if password.is_some() { 24 } else { 0 };
     let mut message = Vec::new();
     message.extend(kind.to_be_bytes());
@@ -228,6 +226,7 @@ async fn only_who_knows_the_password_is_answered() {
     let swapped = username.split(':').rev().collect::<Vec<_>>().join(":");
     let stranger = Stranger::new(system.media_address());
     for role in [ICE_CONTROLLING, ICE_CONTROLLED] {
+        let role = &[role, USE_CANDIDATE];
         for kind in [REQUEST, INDICATION, SUCCESS] {
             stranger.send(&stun(kind, role, &username, None));
             stranger.send(&stun(kind, role, &username, Some("wrong")));
@@ -237,7 +236,9 @@ async fn only_who_knows_the_password_is_answered() {
     }
     assert_eq!(stranger.receive(), None);
     // That the checks are well made: with the password there is an answer.
-    stranger.send(&stun(REQUEST, ICE_CONTROLLING, &username, Some(&password)));
+    for attributes in [&[ICE_CONTROLLING][..], &[ICE_CONTROLLING, USE_CANDIDATE]] {
+        stranger.send(&stun(REQUEST, attributes, &username, Some(&password)));
+    }
     // Nor does that alone lead media there: the address has not answered a check of ours.
     let until = Instant::now() + Duration::from_secs(1);
     let mut answered = false;
@@ -261,7 +262,7 @@ async fn a_flood_with_a_known_ufrag_does_not_take_a_path() {
     let Session { username, .. } = Session::of(&system, &viewer);
     let stranger = Stranger::new(system.media_address());
     for round in 0..200 {
-        let role = [ICE_CONTROLLING, ICE_CONTROLLED][round % 2];
+        let role = &[[ICE_CONTROLLING, ICE_CONTROLLED][round % 2], USE_CANDIDATE];
         let kind = [REQUEST, INDICATION, SUCCESS][round % 3];
         stranger.send(&stun(kind, role, &username, Some("guess")));
         stranger.send(&stun(kind, role, &username, None));
