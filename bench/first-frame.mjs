@@ -65,8 +65,10 @@ async function visit(browser, url) {
     const page = await context.newPage();
     await page.addInitScript(record);
     await page.goto(url);
-    const steps = await page.waitForFunction("window.firstFrame", null, { timeout: 15_000 });
-    return /** @type {Record<string, number>} */ (await steps.jsonValue());
+    const steps = await page.waitForFunction(() => Reflect.get(window, "firstFrame"), null, {
+      timeout: 15_000,
+    });
+    return await steps.jsonValue();
   } finally {
     await context.close();
   }

@@ -36,7 +36,7 @@ let since = mark();
 /** @type {Record<string, () => object>} */
 const answers = { mark: begin, report, peers, utterances };
 
-steadily(FPS, (n) => {
+const endVideo = steadily(FPS, (n) => {
   const data = /** @type {Buffer} */ (frames[n % frames.length]);
   timed(pushes.video, () =>
     bridge.pushVideoFrame({ data, width: SIZE, height: SIZE, timestamp: Date.now(), format }),
@@ -45,7 +45,7 @@ steadily(FPS, (n) => {
 
 const piece = (speech.sampleRate / 50) * speech.channels * 2;
 const pieces = Math.floor(speech.data.length / piece);
-steadily(50, (n) => {
+const endAudio = steadily(50, (n) => {
   const at = (n % pieces) * piece;
   timed(pushes.chunk, () => say(speech.data.subarray(at, at + piece)));
 });
@@ -54,6 +54,8 @@ process.on("message", (/** @type {{ ask: string }} */ { ask }) => {
   process.send?.(answers[ask]?.() ?? {});
 });
 process.once("disconnect", async () => {
+  endVideo();
+  endAudio();
   await system.stop();
   process.exit();
 });
