@@ -24,6 +24,7 @@ const speech = readWav(asset("speech-24k.wav"));
 const sentences = utterances(speech);
 
 const { port, seconds } = options();
+const stopped = untilStopped(seconds); // from the start on, so that Ctrl-C always ends it cleanly
 const system = await startSystem(port);
 const { bridge } = system;
 
@@ -67,7 +68,7 @@ const status = setInterval(() => {
   );
 }, 10_000);
 
-await untilStopped(seconds);
+await stopped;
 endVideo();
 clearInterval(status);
 await system.stop();

@@ -16,6 +16,7 @@ const folder = positionals[0] ?? mkdtempSync(join(tmpdir(), "utterances-"));
 await mkdir(folder, { recursive: true });
 const command = process.env.RECOGNISER_CMD;
 
+const stopped = untilStopped(seconds); // from the start on, so that Ctrl-C always ends it cleanly
 const system = await startSystem(port);
 console.log(`Utterances are written to ${folder}. Switch the microphone on and speak`);
 
@@ -43,6 +44,6 @@ async function recognise(path, utterance) {
   console.log(`  ${stdout.trim()}`);
 }
 
-await untilStopped(seconds);
+await stopped;
 await system.stop();
 await queue;

@@ -62,6 +62,7 @@ class Renderer extends EventEmitter {
 }
 
 const { port, seconds } = options();
+const stopped = untilStopped(seconds); // from the start on, so that Ctrl-C always ends it cleanly
 const system = await startSystem(port);
 
 const renderer = new Renderer();
@@ -76,6 +77,6 @@ renderer.on("frame-ready", (data) => {
 });
 renderer.start();
 
-await untilStopped(seconds);
+await stopped;
 renderer.stop();
 await system.stop();

@@ -22,6 +22,7 @@ class Synthesiser extends EventEmitter {
 }
 
 const { port, seconds } = options();
+const stopped = untilStopped(seconds); // from the start on, so that Ctrl-C always ends it cleanly
 const system = await startSystem(port);
 
 const picture = readFileSync(asset("talking-head/000.jpg"));
@@ -57,7 +58,7 @@ const speaking = (async () => {
   if (error.name !== "AbortError") throw error;
 });
 
-await untilStopped(seconds);
+await stopped;
 stopping.abort();
 await speaking;
 endVideo();

@@ -1,8 +1,8 @@
 //! The napi binding: JavaScript's handles on the engine, and nothing else.
 //!
 //! **The invariant: the JavaScript thread never waits, and JavaScript's memory is read only inside the call
-//! that passed it.** What may wait ([`server`]'s start and stop) runs on libuv's pool; what comes back
-//! ([`events`]) waits in a bounded queue until JavaScript takes it.
+//! that passed it.** What may wait (`server`'s start and stop) runs on libuv's pool; what comes back
+//! (`events`) waits in a bounded queue until JavaScript takes it.
 //!
 //! Structured values (options, SDP, commands) cross as JSON text: both sides already have a parser for it,
 //! and the core's is the one place that knows what each option accepts.

@@ -134,7 +134,14 @@ pub(super) struct Ice {
     agent: Agent,
     local: Vec<SocketAddr>,
     remote_candidates: usize,
+    /// A nomination that came before its pair was proved. The agent then sends a check of its own but no
+    /// response, though RFC 8445, 7.3 wants one, and Chromium, which nominates with its first check, sends the
+    /// next one 50 ms later. So the agent gets it again once the pair is proved.
+    unanswered: Option<(Pair, Vec<u8>)>,
 }
+
+/// Our and the peer's address.
+type Pair = (SocketAddr, SocketAddr);
 
 impl Ice {
     pub(super) fn new(
@@ -170,6 +177,7 @@ impl Ice {
             agent,
             local: local.to_vec(),
             remote_candidates: 0,
+            unanswered: None,
         })
     }
 
@@ -182,6 +190,7 @@ impl Ice {
         theirs: &Credentials,
     ) -> Result<(), String> {
         self.remote_candidates = 0;
+        self.unanswered = None;
         self.agent
             .restart(now, ours.ufrag.clone(), ours.password.clone(), true)
             .and_then(|()| {
@@ -212,30 +221,49 @@ impl Ice {
         remote: SocketAddr,
         data: &[u8],
     ) -> Check {
-        let local = self.candidate_for(local);
+        let pair = (self.candidate_for(local), remote);
+        // The agent answers Ok to an indication without looking at its integrity.
+        if !self.feed(now, pair, data) || stun::is_indication(data) {
+            return Check::Refused;
+        }
+        let nominates = stun::nominates(data);
+        if nominates && !self.has_proved(now, pair) {
+            self.unanswered = Some((pair, data.to_vec()));
+            return Check::Authenticated;
+        }
+        let waiting = self
+            .unanswered
+            .take_if(|(waiting, _)| *waiting == pair && !nominates);
+        match waiting {
+            Some((pair, check)) if self.has_proved(now, pair) => {
+                self.feed(now, pair, &check);
+                Check::Nominated
+            }
+            Some(unanswered) => {
+                self.unanswered = Some(unanswered);
+                Check::Authenticated
+            }
+            None if nominates => Check::Nominated,
+            None => Check::Authenticated,
+        }
+    }
+
+    fn feed(&mut self, now: Instant, pair: Pair, data: &[u8]) -> bool {
         let message = TransportMessage {
             now,
             transport: TransportContext {
-                local_addr: local,
-                peer_addr: remote,
+                local_addr: pair.0,
+                peer_addr: pair.1,
                 ecn: None,
                 transport_protocol: TransportProtocol::UDP,
             },
             message: BytesMut::from(data),
         };
-        // The agent answers Ok to an indication without looking at its integrity.
-        if self.agent.handle_read(message).is_err() || stun::is_indication(data) {
-            return Check::Refused;
-        }
-        if stun::nominates(data) && self.has_proved(now, local, remote) {
-            Check::Nominated
-        } else {
-            Check::Authenticated
-        }
+        self.agent.handle_read(message).is_ok()
     }
 
     /// Whether a check of our own was answered on this pair: nobody makes us send to a forged address.
-    fn has_proved(&self, now: Instant, local: SocketAddr, remote: SocketAddr) -> bool {
+    fn has_proved(&self, now: Instant, (local, remote): Pair) -> bool {
         let id = |candidates: &[Candidate], address: SocketAddr| {
             let known = candidates
                 .iter()
@@ -276,7 +304,7 @@ impl Ice {
     }
 
     /// Our and the peer's address of the first nominated pair, once.
-    pub(super) fn poll_selected(&mut self) -> Option<(SocketAddr, SocketAddr)> {
+    pub(super) fn poll_selected(&mut self) -> Option<Pair> {
         let mut selected = false;
         while let Some(event) = self.agent.poll_event() {
             selected |= matches!(event.event, Event::SelectedCandidatePairChange(..));

@@ -1,0 +1,163 @@
+//! Writing the answer.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use super::{Direction, DtlsRole, Line, Offer, Section, Ssrcs};
+use crate::transport::Credentials;
+
+/// Our half of an answer.
+#[derive(Debug)]
+pub struct AnswerParameters<'a> {
+    /// Our ICE credentials for this peer.
+    pub local: &'a Credentials,
+    /// SHA-256 of our certificate.
+    pub fingerprint: &'a str,
+    /// What we send as.
+    pub ssrcs: Ssrcs,
+    /// `candidate:` lines that say where the browser may reach us, best first.
+    pub candidates: &'a [String],
+}
+
+impl Offer {
+    /// Writes the answer.
+    pub fn answer(&self, ours: &AnswerParameters<'_>) -> String {
+        let mut sdp = String::with_capacity(2_048);
+        let accepted = self
+            .lines
+            .iter()
+            .filter(|line| line.section != Section::Rejected);
+        let mids: Vec<&str> = accepted.map(|line| line.mid.as_str()).collect();
+        let session: u32 = rand::random::<u32>() >> 1;
+        let _ = write!(
+            sdp,
+            "v=0\r\no=- {session} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
+             a=group:BUNDLE {}\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS avatar\r\n",
+            mids.join(" ")
+        );
+        let (_, first) = self.transport_section();
+        for (position, line) in self.lines.iter().enumerate() {
+            line.write(&mut sdp, ours, self.dtls_role, position == first);
+        }
+        sdp
+    }
+}
+
+impl Line {
+    fn write(&self, sdp: &mut String, ours: &AnswerParameters<'_>, role: DtlsRole, first: bool) {
+        let Self {
+            mid,
+            media,
+            protocol,
+            formats,
+            section,
+        } = self;
+        let formats = match section {
+            Section::Rejected | Section::DataChannel { .. } => formats.clone(),
+            Section::Audio(section) | Section::Video(section) => match section.rtx_payload_type {
+                Some(rtx) => format!("{} {rtx}", section.payload_type),
+                None => section.payload_type.to_string(),
+            },
+        };
+        let port = if *section == Section::Rejected { 0 } else { 9 };
+        let _ = write!(
+            sdp,
+            "m={media} {port} {protocol} {formats}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\n"
+        );
+        if *section == Section::Rejected {
+            sdp.push_str("a=inactive\r\n");
+            return;
+        }
+        let setup = match role {
+            DtlsRole::Server => "passive",
+            DtlsRole::Client => "active",
+        };
+        let _ = write!(
+            sdp,
+            "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=ice-options:trickle\r\n\
+             a=fingerprint:sha-256 {}\r\na=setup:{setup}\r\n",
+            ours.local.ufrag, ours.local.password, ours.fingerprint
+        );
+        if first {
+            for candidate in ours.candidates {
+                let _ = write!(sdp, "a={candidate}\r\n");
+            }
+        }
+        match section {
+            Section::Audio(section) => {
+                let pt = section.payload_type;
+                let _ = write!(
+                    sdp,
+                    "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}\r\n",
+                    section.format_parameters
+                );
+                write_rtp(sdp, section.direction, "audio", ours.ssrcs.audio, None);
+            }
+            Section::Video(section) => {
+                let pt = section.payload_type;
+                let _ = write!(
+                    sdp,
+                    "a=rtpmap:{pt} H264/90000\r\na=fmtp:{pt} {}\r\na=rtcp-fb:{pt} nack\r\n\
+                     a=rtcp-fb:{pt} nack pli\r\na=rtcp-fb:{pt} ccm fir\r\n",
+                    section.format_parameters
+                );
+                if let Some(rtx) = section.rtx_payload_type {
+                    let _ = write!(sdp, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
+                }
+                let rtx = section.rtx_payload_type.map(|_| ours.ssrcs.video_rtx);
+                write_rtp(sdp, section.direction, "video", ours.ssrcs.video, rtx);
+            }
+            Section::DataChannel { .. } => {
+                sdp.push_str("a=sctp-port:5000\r\na=max-message-size:65536\r\n");
+            }
+            Section::Rejected => {}
+        }
+    }
+}
+
+fn write_rtp(sdp: &mut String, direction: Direction, track: &str, ssrc: u32, rtx: Option<u32>) {
+    let _ = write!(
+        sdp,
+        "a=rtcp-mux\r\na=rtcp-rsize\r\na={}\r\n",
+        direction.as_str()
+    );
+    if !direction.send {
+        return;
+    }
+    // One MediaStream for both tracks: browsers keep the tracks of one stream in lip-sync.
+    let _ = write!(sdp, "a=msid:avatar {track}\r\n");
+    if let Some(rtx) = rtx {
+        let _ = write!(sdp, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
+    }
+    for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
+        let _ = write!(
+            sdp,
+            "a=ssrc:{ssrc} cname:avatar\r\na=ssrc:{ssrc} msid:avatar {track}\r\n"
+        );
+    }
+}
+
+/// The `candidate:` lines (RFC 8839) of our own addresses and of those that STUN servers saw, best first.
+pub(in crate::transport) fn candidate_lines(
+    hosts: &[SocketAddr],
+    reflexive: &[SocketAddr],
+) -> Vec<String> {
+    let hosts = hosts.iter().map(|address| (address, 126u32, "host"));
+    let reflexive = reflexive
+        .iter()
+        .map(|address| (address, 100, "srflx raddr 0.0.0.0 rport 0"));
+    hosts
+        .chain(reflexive)
+        .enumerate()
+        .map(|(position, (address, preference, kind))| {
+            // RFC 8445, 5.1.2: the local preference falls with the position.
+            let local = 65_535u32.saturating_sub(position as u32);
+            let priority = (preference << 24) | (local << 8) | 255;
+            let (ip, port) = (address.ip(), address.port());
+            format!(
+                "candidate:{} 1 udp {priority} {ip} {port} typ {kind}",
+                position + 1
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,270 @@
+//! The narrow answerer: what we need of an offer (RFC 8829, RFC 9143 BUNDLE), and the answer to it.
+
+mod answer;
+mod offer;
+
+use super::ice::Credentials;
+
+pub use answer::AnswerParameters;
+pub(super) use answer::candidate_lines;
+pub use offer::OfferError;
+
+/// Which side starts the DTLS handshake (RFC 8842).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DtlsRole {
+    /// We wait for the ClientHello.
+    Server,
+    /// We send it.
+    Client,
+}
+
+/// Which way media of a section goes, seen from us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Direction {
+    send: bool,
+    receive: bool,
+}
+
+impl Direction {
+    fn as_str(self) -> &'static str {
+        match (self.send, self.receive) {
+            (true, true) => "sendrecv",
+            (true, false) => "sendonly",
+            (false, true) => "recvonly",
+            (false, false) => "inactive",
+        }
+    }
+}
+
+/// What was agreed for one kind of media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RtpSection {
+    direction: Direction,
+    payload_type: u8,
+    rtx_payload_type: Option<u8>,
+    format_parameters: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Section {
+    Audio(RtpSection),
+    Video(RtpSection),
+    DataChannel { sctp_port: u16 },
+    Rejected,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    mid: String,
+    /// `m=` line without port, for the echo.
+    media: String,
+    protocol: String,
+    formats: String,
+    section: Section,
+}
+
+/// A parsed offer: what its sender can do, and how to reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The offerer's ICE credentials.
+    pub remote: Credentials,
+    /// SHA-256 of the offerer's certificate, upper-case hex with colons.
+    pub fingerprint: String,
+    /// Our side of DTLS.
+    pub dtls_role: DtlsRole,
+    /// `a=candidate` values that came with the offer.
+    pub candidates: Vec<String>,
+    /// The codecs of a video section that has none of ours.
+    pub unusable_video: Option<Vec<String>>,
+    lines: Vec<Line>,
+}
+
+/// What a viewer receives of one track, and under which payload types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendTrack {
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// RTX payload type (RFC 4588), where negotiated.
+    pub rtx_payload_type: Option<u8>,
+}
+
+/// The SSRCs of a stream; the same for every viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ssrcs {
+    /// Video.
+    pub video: u32,
+    /// Retransmitted video.
+    pub video_rtx: u32,
+    /// Audio.
+    pub audio: u32,
+}
+
+impl Offer {
+    /// The video that the offerer receives.
+    pub fn video(&self) -> Option<SendTrack> {
+        self.lines.iter().find_map(|line| match &line.section {
+            Section::Video(section) => section.sends(),
+            _ => None,
+        })
+    }
+
+    /// The audio that the offerer receives.
+    pub fn audio(&self) -> Option<SendTrack> {
+        self.lines.iter().find_map(|line| match &line.section {
+            Section::Audio(section) => section.sends(),
+            _ => None,
+        })
+    }
+
+    /// The payload type of the offerer's microphone.
+    pub fn microphone(&self) -> Option<u8> {
+        self.lines.iter().find_map(|line| match &line.section {
+            Section::Audio(section) if section.direction.receive => Some(section.payload_type),
+            _ => None,
+        })
+    }
+
+    /// The port of its SCTP association, if it wants data channels.
+    pub fn sctp_port(&self) -> Option<u16> {
+        self.lines.iter().find_map(|line| match line.section {
+            Section::DataChannel { sctp_port } => Some(sctp_port),
+            _ => None,
+        })
+    }
+
+    /// The `mid` and the position of the first accepted section, which candidates belong to.
+    pub fn transport_section(&self) -> (&str, usize) {
+        self.lines
+            .iter()
+            .enumerate()
+            .find(|(_, line)| line.section != Section::Rejected)
+            .map_or(("", 0), |(position, line)| (line.mid.as_str(), position))
+    }
+}
+
+impl RtpSection {
+    fn sends(&self) -> Option<SendTrack> {
+        self.direction.send.then_some(SendTrack {
+            payload_type: self.payload_type,
+            rtx_payload_type: self.rtx_payload_type,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use rtc_sdp::description::session::SessionDescription;
+
+    use super::*;
+
+    const OFFER: &str = include_str!("../chromium-offer.sdp");
+
+    fn answer(offer: &Offer) -> String {
+        offer.answer(&AnswerParameters {
+            local: &Credentials {
+                ufrag: "uf".into(),
+                password: "pw".into(),
+            },
+            fingerprint: "AA:BB",
+            ssrcs: Ssrcs {
+                video: 1,
+                video_rtx: 2,
+                audio: 3,
+            },
+            candidates: &candidate_lines(
+                &["127.0.0.1:9000".parse().unwrap()],
+                &["203.0.113.1:9".parse().unwrap()],
+            ),
+        })
+    }
+
+    #[test]
+    fn chromium_gets_constrained_baseline_with_rtx_opus_and_a_data_channel() {
+        let offer = Offer::parse(OFFER).unwrap();
+        assert_eq!(offer.dtls_role, DtlsRole::Server);
+        assert_eq!(
+            offer.video(),
+            Some(SendTrack {
+                payload_type: 108,
+                rtx_payload_type: Some(109)
+            })
+        );
+        assert_eq!(offer.microphone(), Some(111));
+        assert_eq!(offer.sctp_port(), Some(5000));
+        let sdp = answer(&offer);
+        for line in [
+            "a=group:BUNDLE 0 1 2",
+            "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+            "m=video 9 UDP/TLS/RTP/SAVPF 108 109",
+            "a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            "a=ssrc-group:FID 1 2",
+            "a=setup:passive",
+            "a=candidate:1 1 udp 2130706431 127.0.0.1 9000 typ host",
+            "a=candidate:2 1 udp 1694498559 203.0.113.1 9 typ srflx raddr 0.0.0.0 rport 0",
+            "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        ] {
+            assert!(
+                sdp.lines().any(|found| found == line),
+                "{line} is missing in\n{sdp}"
+            );
+        }
+        SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes())).unwrap();
+    }
+
+    #[test]
+    fn audio_only_is_answered_with_audio_only() {
+        let audio_only: String = OFFER
+            .split("m=video")
+            .next()
+            .unwrap()
+            .replace("BUNDLE 0 1 2", "BUNDLE 0");
+        let offer = Offer::parse(&audio_only).unwrap();
+        assert_eq!(offer.video(), None);
+        assert!(!answer(&offer).contains("m=video"));
+    }
+
+    #[test]
+    fn an_offer_without_h264_is_told_apart_and_keeps_its_sound() {
+        let offer = Offer::parse(&OFFER.replace("H264/90000", "AV1/90000")).unwrap();
+        assert_eq!(offer.video(), None);
+        assert!(
+            offer
+                .unusable_video
+                .as_ref()
+                .unwrap()
+                .contains(&"AV1".to_owned())
+        );
+        assert!(answer(&offer).contains("m=video 0 "));
+    }
+
+    #[test]
+    fn what_cannot_be_answered_is_said_in_words() {
+        for (sdp, error) in [
+            ("hello", "not readable"),
+            (
+                "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n",
+                "no media section",
+            ),
+            (&OFFER.replace("a=ice-ufrag", "a=x"), "a=ice-ufrag"),
+            (&OFFER.replace("sha-256", "sha-1"), "sha-256"),
+            (&OFFER.replace("BUNDLE", "LS"), "BUNDLE"),
+        ] {
+            let said = Offer::parse(sdp).unwrap_err().to_string();
+            assert!(said.contains(error), "{said}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn damaged_offers_never_panic(at in 0usize..OFFER.len(), length in 0usize..40, byte in 0u8..128) {
+            let mut damaged = OFFER.as_bytes().to_vec();
+            let end = (at + length).min(damaged.len());
+            damaged[at..end].fill(byte);
+            if let Ok(offer) = Offer::parse(&String::from_utf8_lossy(&damaged)) {
+                answer(&offer);
+            }
+        }
+    }
+}
