@@ -119,7 +119,8 @@ describe("the microphone of a browser", () => {
     // The utterances are the same sound, whole.
     expect(utterances.length).toBeGreaterThan(0);
     expect(utterances.every((utterance) => utterance.peerId === peerId)).toBe(true);
-    for (const { data, durationMs } of utterances) expect(data.length / 32).toBeCloseTo(durationMs, 0);
+    for (const { data, durationMs } of utterances)
+      expect(data.length / 32).toBeCloseTo(durationMs, 0);
     const whole = align(timeline(utterances, openedAt, BEFORE_MS + speechMs + AFTER_MS));
     expect(whole.likeness).toBeGreaterThanOrEqual(0.8);
   });

@@ -70,7 +70,9 @@ describe("the picture in a browser", () => {
     const noise = kept.map(({ number, data }) =>
       psnr(Buffer.from(data, "base64"), lumaOf(number ?? 0)),
     );
-    console.log(`luma PSNR of ${noise.length} frames: ${noise.map((db) => db.toFixed(1)).join(" ")} dB`);
+    console.log(
+      `luma PSNR of ${noise.length} frames: ${noise.map((db) => db.toFixed(1)).join(" ")} dB`,
+    );
     expect(noise.length).toBeGreaterThanOrEqual(9);
     expect(Math.min(...noise)).toBeGreaterThanOrEqual(30);
   });

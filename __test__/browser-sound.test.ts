@@ -40,7 +40,9 @@ async function heardWhole(viewer: Viewer): Promise<Float32Array[]> {
 function expectSweep(heard: Float32Array, how: string): void {
   const found = resemblance(heard, sweep(HEARD_RATE, SECONDS), HEARD_RATE);
   const mean = found.reduce((sum, value) => sum + value, 0) / found.length;
-  console.log(`${how}: correlation ${mean.toFixed(3)}, worst window ${Math.min(...found).toFixed(3)}`);
+  console.log(
+    `${how}: correlation ${mean.toFixed(3)}, worst window ${Math.min(...found).toFixed(3)}`,
+  );
   expect(mean).toBeGreaterThanOrEqual(0.8);
   // One window may hold a seam of the jitter buffer.
   expect(found.filter((value) => value < 0.8).length).toBeLessThanOrEqual(1);
@@ -85,7 +87,9 @@ describe("the sound in a browser", () => {
     const [heard = new Float32Array(), silent = new Float32Array()] = await heardWhole(viewer);
     expect(silent.length).toBe(heard.length);
     expectSweep(heard, "left of stereo");
-    console.log(`right of left-only stereo: ${(20 * Math.log10(rms(silent) / rms(heard))).toFixed(1)} dB`);
+    console.log(
+      `right of left-only stereo: ${(20 * Math.log10(rms(silent) / rms(heard))).toFixed(1)} dB`,
+    );
     expect(rms(silent)).toBeLessThan(rms(heard) / 10);
   });
 });

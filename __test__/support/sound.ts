@@ -17,10 +17,7 @@ export function pcmOf(...channels: Float32Array[]): Buffer {
   const data = Buffer.alloc(length * channels.length * 2);
   for (let at = 0; at < length; at++) {
     channels.forEach((channel, index) => {
-      data.writeInt16LE(
-        Math.round((channel[at] ?? 0) * 32767),
-        (at * channels.length + index) * 2,
-      );
+      data.writeInt16LE(Math.round((channel[at] ?? 0) * 32767), (at * channels.length + index) * 2);
     });
   }
   return data;

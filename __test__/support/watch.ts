@@ -57,7 +57,10 @@ export function watch(): void {
   const now = () => performance.timeOrigin + performance.now();
 
   const createOffer = RTCPeerConnection.prototype.createOffer;
-  RTCPeerConnection.prototype.createOffer = function (this: RTCPeerConnection, ...options: unknown[]) {
+  RTCPeerConnection.prototype.createOffer = function (
+    this: RTCPeerConnection,
+    ...options: unknown[]
+  ) {
     watched.offers.push(now());
     if (!watched.connections.includes(this)) {
       watched.connections.push(this);
