@@ -26,7 +26,7 @@
 //!
 //! Time is an argument (`now`) wherever something is decided. A panic in this crate is our bug, never a
 //! peer's, a file's or a caller's input.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")
@@ -48,3 +48,4 @@ pub mod signalling;
 pub mod source;
 mod stream;
 pub mod transport;
+mod wall_clock;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use crate::config::ServerConfig;
+use crate::config::{IceServer, ServerConfig};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerInfo, PeerState};
 use crate::peers::Peers;
@@ -14,10 +14,13 @@ use crate::process::Process;
 use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, SignallingServer};
 use crate::source::{MediaOutput, Source};
 use crate::stream::{CONTROL_CHANNEL, Stream};
-use crate::transport::{Network, NetworkConfig, Offer, StreamHandle, host_candidate, parse_remote};
+use crate::transport::{Network, NetworkConfig, Offer, StreamHandle, parse_remote};
 
 /// Signalling ends within one second; what takes longer is our bug.
 const SIGNALLING_STOP: Duration = Duration::from_millis(1_500);
+
+/// How long the name of a STUN server is looked up.
+const STUN_LOOKUP: Duration = Duration::from_secs(5);
 
 /// One avatar's server: its signalling port and its viewers. [`Server::start`] and [`Server::stop`] may take
 /// some time; everything else returns at once.
@@ -92,6 +95,10 @@ impl Server {
         )?);
         let _ = desk.signalling.set(Arc::downgrade(&signalling));
         let port = signalling.port();
+        process.runtime().spawn(find_stun_servers(
+            config.ice_servers.clone(),
+            Arc::downgrade(&handle),
+        ));
         let started = Running {
             signalling,
             stream,
@@ -243,6 +250,30 @@ impl Running {
     }
 }
 
+/// Looks up the STUN servers among `ice_servers`; whoever cannot be found is left out.
+async fn find_stun_servers(ice_servers: Vec<IceServer>, handle: Weak<StreamHandle>) {
+    let urls = ice_servers.iter().flat_map(|server| &server.urls);
+    for host in urls.filter_map(|url| url.strip_prefix("stun:")) {
+        // RFC 7064: the port may be left out.
+        let has_port = host
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let host = if has_port {
+            host.to_owned()
+        } else {
+            format!("{host}:3478")
+        };
+        match tokio::time::timeout(STUN_LOOKUP, tokio::net::lookup_host(&host)).await {
+            Ok(Ok(addresses)) => match handle.upgrade() {
+                Some(handle) => handle.ask_stun_servers(addresses.collect()),
+                None => return,
+            },
+            Ok(Err(error)) => tracing::debug!(%host, %error, "STUN server not found"),
+            Err(_) => tracing::debug!(%host, "STUN server not found in time"),
+        }
+    }
+}
+
 /// Where the messages of clients end up.
 struct Desk {
     config: ServerConfig,
@@ -261,7 +292,10 @@ impl Desk {
     }
 
     fn negotiate(&self, peer: PeerId, offer: &Value) {
-        let sdp = offer.get("sdp").and_then(Value::as_str).unwrap_or_default();
+        let Some(sdp) = offer.get("sdp").and_then(Value::as_str) else {
+            let text = "`data.sdp` of offer must be a string";
+            return self.reply(peer, ServerMessage::error(text));
+        };
         let offer = match Offer::parse(sdp) {
             Ok(offer) => offer,
             Err(error) => return self.reply(peer, ServerMessage::error(error.to_string())),
@@ -283,9 +317,9 @@ impl Desk {
         self.reply(peer, ServerMessage::answer(peer, &answer));
         // They stand in the answer too, where a client finds them soonest; a client that takes trickled ones
         // only finds them here (RFC 8838 lets a candidate be told twice).
-        for (position, address) in candidates.into_iter().enumerate() {
+        for candidate in candidates {
             let candidate = json!({
-                "candidate": host_candidate(address, position),
+                "candidate": candidate,
                 "sdpMid": mid,
                 "sdpMLineIndex": line,
             });

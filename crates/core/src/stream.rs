@@ -1,7 +1,6 @@
 //! One avatar's media: where pushed frames and chunks become packets, and what its viewers ask for.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +17,7 @@ use crate::playout::AudioPipeline;
 use crate::rtp::{MediaClock, Packetizer, VIDEO_CLOCK_HZ};
 use crate::source::{MediaOutput, OutputCounts};
 use crate::transport::{StreamDelegate, StreamHandle, Track};
+use crate::wall_clock::unix_ms;
 
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
@@ -110,7 +110,7 @@ fn publish_video(handle: Arc<StreamHandle>) -> Box<dyn FnMut(&crate::encode::Enc
     let mut packetizer = Packetizer::default();
     let mut clock = MediaClock::default();
     Box::new(move |frame| {
-        let wall_ms = clock.map(frame.timestamp_ms, wall_ms());
+        let wall_ms = clock.map(frame.timestamp_ms, unix_ms());
         let timestamp = MediaClock::ticks(wall_ms, VIDEO_CLOCK_HZ);
         if let Some(unit) = packetizer.h264(&frame.data, timestamp, wall_ms, frame.keyframe) {
             handle.publish(Track::Video, unit);
@@ -209,10 +209,4 @@ impl StreamDelegate for Stream {
             });
         }
     }
-}
-
-fn wall_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
 }

@@ -6,6 +6,7 @@ use openh264::encoder::{
     UsageType, VuiConfig,
 };
 use openh264::{OpenH264API, Timestamp};
+use openh264_sys2::{ENCODER_OPTION_TRACE_LEVEL, WELS_LOG_QUIET};
 
 use crate::media::I420;
 
@@ -71,8 +72,10 @@ impl H264Encoder {
                     .color_primaries(ColorPrimaries::Bt709)
                     .transfer_characteristics(TransferCharacteristics::Bt709),
             );
+        let mut openh264 = Encoder::with_api_config(OpenH264API::from_source(), config)?;
+        silence(&mut openh264);
         Ok(Self {
-            openh264: Encoder::with_api_config(OpenH264API::from_source(), config)?,
+            openh264,
             first_timestamp_ms: None,
         })
     }
@@ -105,6 +108,23 @@ impl H264Encoder {
             }
             FrameType::Skip | FrameType::Invalid => Ok(Encoded::Skipped),
         }
+    }
+}
+
+/// Keeps openh264 from writing to stderr that no frames are skipped, which is what we ask of it. The crate
+/// sets its log level only after the first picture.
+#[allow(
+    unsafe_code,
+    reason = "the safe interface has no log level before the first picture"
+)]
+fn silence(encoder: &mut Encoder) {
+    let mut level = WELS_LOG_QUIET;
+    // SAFETY: the encoder exists, and this option reads one `int` during the call, before initialisation too
+    // (codec/encoder/plus/src/welsEncoderExt.cpp, `SetOption`).
+    unsafe {
+        encoder
+            .raw_api()
+            .set_option(ENCODER_OPTION_TRACE_LEVEL, (&raw mut level).cast());
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::Microphone;
 use crate::config::MicrophoneConfig;
 use crate::event::{Event, EventSink, PeerId};
+use crate::wall_clock::unix_ms;
 
 /// Most packets that wait for the thread: 0.8 s of a hundred speakers.
 const MOST_PACKETS: usize = 4_096;
@@ -221,12 +222,4 @@ impl Peers {
             });
         }
     }
-}
-
-fn unix_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs_f64()
-        * 1_000.0
 }

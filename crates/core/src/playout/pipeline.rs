@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
@@ -15,6 +15,7 @@ use super::ticker::Ticker;
 use crate::config::MediaConfig;
 use crate::media::audio::check_audio;
 use crate::media::{AudioChunk, PushOutcome};
+use crate::wall_clock::unix_ms;
 
 /// 20 ms of encoded sound.
 #[derive(Debug, Clone, PartialEq)]
@@ -187,12 +188,6 @@ impl Shared {
             }
         }
     }
-}
-
-fn unix_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, millis)
 }
 
 fn millis(duration: Duration) -> f64 {

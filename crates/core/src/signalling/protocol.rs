@@ -8,11 +8,11 @@ use crate::event::PeerId;
 /// What a client sends. `data` is kept as it was sent; fields that we do not know are ignored.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClientMessage {
-    /// `RTCSessionDescriptionInit`: an object with an `sdp` string.
+    /// `RTCSessionDescriptionInit`: an object, not looked into.
     Offer(Value),
-    /// `RTCSessionDescriptionInit`: an object with an `sdp` string.
+    /// `RTCSessionDescriptionInit`: an object, not looked into.
     Answer(Value),
-    /// `RTCIceCandidateInit`. `null`, or an empty `candidate`, says that there will be no more.
+    /// `RTCIceCandidateInit`, not looked into. `null`, or an empty `candidate`, says that there will be no more.
     IceCandidate(Value),
     /// The answer to [`ServerMessage::Ping`].
     Pong,
@@ -146,43 +146,22 @@ impl ServerMessage {
     }
 }
 
+/// What is inside is for whoever answers to judge: an unusable description is still worth an event.
 fn description(message: &'static str, data: Option<Value>) -> Result<Value, ProtocolError> {
-    let data = data.ok_or_else(|| bad("data", message, "an object with an `sdp` string"))?;
-    let Value::Object(fields) = &data else {
-        return Err(bad("data", message, "an object with an `sdp` string"));
-    };
-    if !fields.get("sdp").is_some_and(Value::is_string) {
-        return Err(bad("data.sdp", message, "a string"));
-    }
-    // Browsers always write it; a client that leaves it out is understood all the same.
-    match fields.get("type") {
-        None => Ok(data),
-        Some(kind) if kind == message => Ok(data),
-        Some(_) => Err(bad("data.type", message, "the same as `type`")),
+    match data {
+        Some(data @ Value::Object(_)) => Ok(data),
+        _ => Err(bad("data", message, "an object with an `sdp` string")),
     }
 }
 
-/// `RTCIceCandidateInit` of W3C WebRTC, section 4.8.1.
 fn candidate(data: Option<Value>) -> Result<Value, ProtocolError> {
-    let bad = |field, expected| Err(bad(field, "ice-candidate", expected));
-    let data = match data {
-        None => return bad("data", "null or an object with a `candidate` string"),
-        Some(Value::Null) => return Ok(Value::Null),
-        Some(data) => data,
-    };
-    let Value::Object(fields) = &data else {
-        return bad("data", "null or an object with a `candidate` string");
-    };
-    let get = |name| fields.get(name).unwrap_or(&Value::Null);
-    let index = get("sdpMLineIndex");
-    if !get("candidate").is_string() {
-        bad("data.candidate", "a string")
-    } else if !(get("sdpMid").is_null() || get("sdpMid").is_string()) {
-        bad("data.sdpMid", "a string or null")
-    } else if !(index.is_null() || index.as_u64().is_some_and(|i| i <= u16::MAX.into())) {
-        bad("data.sdpMLineIndex", "an integer from 0 to 65535 or null")
-    } else {
-        Ok(data)
+    match data {
+        Some(data @ (Value::Object(_) | Value::Null)) => Ok(data),
+        _ => Err(bad(
+            "data",
+            "ice-candidate",
+            "null or an object with a `candidate` string",
+        )),
     }
 }
 
@@ -264,31 +243,10 @@ mod tests {
             (json!({"type": "offer"}), "`data` of offer"),
             (json!({"type": "offer", "data": null}), "`data` of offer"),
             (json!({"type": "offer", "data": "v=0"}), "`data` of offer"),
-            (json!({"type": "offer", "data": {}}), "`data.sdp` of offer"),
-            (
-                json!({"type": "answer", "data": {"sdp": 5}}),
-                "`data.sdp` of answer",
-            ),
-            (
-                json!({"type": "offer", "data": {"sdp": "", "type": "answer"}}),
-                "`data.type` of offer",
-            ),
             (json!({"type": "ice-candidate"}), "`data` of ice-candidate"),
             (
                 json!({"type": "ice-candidate", "data": "c"}),
                 "`data` of ice-candidate",
-            ),
-            (
-                json!({"type": "ice-candidate", "data": {"candidate": 5}}),
-                "`data.candidate`",
-            ),
-            (
-                json!({"type": "ice-candidate", "data": {"candidate": "c", "sdpMid": 0}}),
-                "`data.sdpMid`",
-            ),
-            (
-                json!({"type": "ice-candidate", "data": {"candidate": "c", "sdpMLineIndex": -1}}),
-                "`data.sdpMLineIndex`",
             ),
         ] {
             let error = error(&message.to_string());

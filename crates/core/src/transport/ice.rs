@@ -9,13 +9,13 @@ use rtc_crypto::RTCCryptoProvider;
 use rtc_ice::agent::agent_config::AgentConfig;
 use rtc_ice::agent::{Agent, Event};
 use rtc_ice::candidate::candidate_host::CandidateHostConfig;
+use rtc_ice::candidate::candidate_pair::CandidatePairState;
 use rtc_ice::candidate::{Candidate, CandidateConfig, unmarshal_candidate};
-use rtc_ice::state::ConnectionState;
 use rtc_shared::{TransportContext, TransportMessage, TransportProtocol};
 use sansio::Protocol as _;
 use serde_json::Value;
 
-use super::Datagram;
+use super::{Datagram, stun};
 
 /// ICE user name and password of one side (RFC 8445, 5.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,12 +46,6 @@ impl Credentials {
 
 /// Most candidates taken from one client; browsers send fewer than 20.
 const MAX_REMOTE_CANDIDATES: usize = 64;
-
-/// Without an answer for so long the peer counts as disconnected.
-const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
-
-/// After being disconnected for so long the peer counts as failed: consent is lost (RFC 7675).
-const FAILED_AFTER: Duration = Duration::from_secs(20);
 
 /// Between two rounds of checks while connecting. The agent's own 200 ms would be most of the time that
 /// connecting takes.
@@ -124,6 +118,17 @@ fn usable_destination(address: SocketAddr) -> bool {
     address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }
 
+/// What a STUN message turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Not from the peer.
+    Refused,
+    /// From the peer: it knows the session's password.
+    Authenticated,
+    /// The peer wants media on this pair, and we have proved it.
+    Nominated,
+}
+
 /// One peer's agent.
 pub(super) struct Ice {
     agent: Agent,
@@ -142,8 +147,10 @@ impl Ice {
         let config = AgentConfig {
             local_ufrag: ours.ufrag.clone(),
             local_pwd: ours.password.clone(),
-            disconnected_timeout: Some(DISCONNECTED_AFTER),
-            failed_timeout: Some(FAILED_AFTER),
+            // The agent would watch the pair that was nominated first, and no other: `Peer` judges by what it
+            // hears on any of them.
+            disconnected_timeout: Some(Duration::ZERO),
+            failed_timeout: Some(Duration::ZERO),
             max_binding_requests: Some(MAX_BINDING_REQUESTS),
             check_interval: CHECK_INTERVAL,
             is_controlling: false,
@@ -197,18 +204,19 @@ impl Ice {
         }
     }
 
-    /// Takes a STUN message. True if its integrity proves that it comes from the peer.
+    /// Takes a STUN message.
     pub(super) fn handle(
         &mut self,
         now: Instant,
         local: SocketAddr,
         remote: SocketAddr,
         data: &[u8],
-    ) -> bool {
+    ) -> Check {
+        let local = self.candidate_for(local);
         let message = TransportMessage {
             now,
             transport: TransportContext {
-                local_addr: self.candidate_for(local),
+                local_addr: local,
                 peer_addr: remote,
                 ecn: None,
                 transport_protocol: TransportProtocol::UDP,
@@ -216,7 +224,34 @@ impl Ice {
             message: BytesMut::from(data),
         };
         // The agent answers Ok to an indication without looking at its integrity.
-        self.agent.handle_read(message).is_ok() && !is_indication(data)
+        if self.agent.handle_read(message).is_err() || stun::is_indication(data) {
+            return Check::Refused;
+        }
+        if stun::nominates(data) && self.has_proved(now, local, remote) {
+            Check::Nominated
+        } else {
+            Check::Authenticated
+        }
+    }
+
+    /// Whether a check of our own was answered on this pair: nobody makes us send to a forged address.
+    fn has_proved(&self, now: Instant, local: SocketAddr, remote: SocketAddr) -> bool {
+        let id = |candidates: &[Candidate], address: SocketAddr| {
+            let known = candidates
+                .iter()
+                .find(|candidate| candidate.base_addr() == address);
+            known.map(|candidate| candidate.id().to_owned())
+        };
+        let local = id(self.agent.get_local_candidates(), local);
+        let remote = id(self.agent.get_remote_candidates(), remote);
+        self.agent
+            .get_candidate_pairs_stats(now)
+            .iter()
+            .any(|pair| {
+                pair.state == CandidatePairState::Succeeded
+                    && Some(&pair.local_candidate_id) == local.as_ref()
+                    && Some(&pair.remote_candidate_id) == remote.as_ref()
+            })
     }
 
     /// The agent knows its own candidates only; behind a container's address translation, say, a datagram may
@@ -240,22 +275,17 @@ impl Ice {
         })
     }
 
-    /// The state if it changed since the last call.
-    pub(super) fn poll_state(&mut self) -> Option<ConnectionState> {
-        let mut state = None;
+    /// Our and the peer's address of the first nominated pair, once.
+    pub(super) fn poll_selected(&mut self) -> Option<(SocketAddr, SocketAddr)> {
+        let mut selected = false;
         while let Some(event) = self.agent.poll_event() {
-            if let Event::ConnectionStateChange(changed) = event.event {
-                state = Some(changed);
-            }
+            selected |= matches!(event.event, Event::SelectedCandidatePairChange(..));
         }
-        state
-    }
-
-    /// Our and the peer's address of the nominated pair.
-    pub(super) fn selected(&self) -> Option<(SocketAddr, SocketAddr)> {
-        self.agent
+        let (local, remote) = self
+            .agent
             .get_selected_candidate_pair()
-            .map(|(local, remote)| (local.base_addr(), remote.addr()))
+            .filter(|_| selected)?;
+        Some((local.base_addr(), remote.addr()))
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -282,11 +312,6 @@ fn host(address: SocketAddr) -> Result<Candidate, String> {
     }
     .new_candidate_host()
     .map_err(|error| error.to_string())
-}
-
-/// Whether a STUN message is an indication (RFC 8489, 5: class bits 0b01).
-fn is_indication(data: &[u8]) -> bool {
-    matches!(data, [high, low, ..] if high & 1 == 0 && low & 0x10 != 0)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod ice;
 mod network;
 mod outlet;
 mod peer;
+mod reflexive;
 mod rtcp;
 mod sdp;
 mod shard;
@@ -32,7 +33,7 @@ use crate::event::{PeerId, PeerState};
 pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
 pub use network::{Network, NetworkConfig, StreamHandle};
 pub use outlet::Track;
-pub use sdp::{AnswerParameters, Offer, OfferError, host_candidate};
+pub use sdp::{AnswerParameters, Offer, OfferError};
 
 /// One avatar's stream within the process.
 pub(crate) type StreamId = u64;

@@ -14,7 +14,7 @@ use super::dtls::Identity;
 use super::ice::{Credentials, RemoteCandidate};
 use super::outlet::Track;
 use super::peer::PeerSetup;
-use super::sdp::{AnswerParameters, Offer, Ssrcs};
+use super::sdp::{AnswerParameters, Offer, Ssrcs, candidate_lines};
 use super::shard::{Command, Shard};
 use super::socket::Sockets;
 use super::{StreamDelegate, StreamId};
@@ -42,6 +42,8 @@ pub struct Network {
     thread: Mutex<Option<JoinHandle<()>>>,
     identity: Identity,
     addresses: Vec<SocketAddr>,
+    /// Our addresses as STUN servers see them; the network thread writes here.
+    reflexive: Arc<Mutex<Vec<SocketAddr>>>,
     dropped: AtomicU64,
 }
 
@@ -82,7 +84,15 @@ impl Network {
         sockets.register(poll.registry()).map_err(thread)?;
         let waker = Waker::new(poll.registry(), Token(usize::MAX)).map_err(thread)?;
         let (commands, inbox) = unbounded();
-        let shard = Shard::new(poll, sockets, inbox, identity.clone(), addresses.clone());
+        let reflexive = Arc::default();
+        let shard = Shard::new(
+            poll,
+            sockets,
+            inbox,
+            identity.clone(),
+            addresses.clone(),
+            Arc::clone(&reflexive),
+        );
         let running = std::thread::Builder::new()
             .name("avatar-network".to_owned())
             .spawn(move || shard.run())
@@ -93,6 +103,7 @@ impl Network {
             thread: Mutex::new(Some(running)),
             identity,
             addresses,
+            reflexive,
             dropped: AtomicU64::new(0),
         })
     }
@@ -148,17 +159,22 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
-    /// Answers an offer: the answer's SDP, and the addresses in it. `announced` stand in for our own; a client
-    /// that reached us over loopback may use it for media too.
+    /// Answers an offer: the answer's SDP, and the candidates in it. `announced` stand in for our own
+    /// addresses; a client that reached us over loopback may use it for media too.
     pub fn answer(
         &self,
         peer: PeerId,
         offer: Offer,
         announced: &[IpAddr],
         loopback: bool,
-    ) -> (String, Vec<SocketAddr>) {
+    ) -> (String, Vec<String>) {
         let local = Credentials::generate();
-        let candidates = candidates(&self.network.addresses, announced, loopback);
+        let hosts = candidates(&self.network.addresses, announced, loopback);
+        let reflexive = match announced {
+            [] => self.network.reflexive.lock().clone(),
+            _ => Vec::new(),
+        };
+        let candidates = candidate_lines(&hosts, &reflexive);
         let sdp = offer.answer(&AnswerParameters {
             local: &local,
             fingerprint: &self.network.identity.fingerprint,
@@ -194,6 +210,11 @@ impl StreamHandle {
     /// Ends a peer's media.
     pub fn remove_peer(&self, peer: PeerId) {
         self.network.command(Command::RemovePeer { peer });
+    }
+
+    /// Has these STUN servers say how we look from outside; later answers tell it.
+    pub fn ask_stun_servers(&self, servers: Vec<SocketAddr>) {
+        self.network.command(Command::AskStunServers { servers });
     }
 
     /// Sends one access unit to every viewer.
@@ -313,6 +334,50 @@ mod tests {
             candidates(&local, &announced, false),
             addresses(&["203.0.113.1:5"])
         );
+    }
+
+    struct Nobody;
+
+    impl StreamDelegate for Nobody {
+        fn state(&self, _: PeerId, _: crate::event::PeerState) {}
+        fn keyframe_wanted(&self) {}
+        fn audience(&self, _: usize, _: usize) {}
+        fn microphone(&self, _: PeerId, _: u16, _: u32, _: bytes::Bytes) {}
+        fn text(&self, _: PeerId, _: &str, _: &str) {}
+    }
+
+    #[test]
+    fn what_a_stun_server_sees_stands_in_later_answers() {
+        let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        server
+            .set_read_timeout(Some(std::time::Duration::from_secs(10)))
+            .unwrap();
+        let network = Network::start(&NetworkConfig {
+            port: 0,
+            listen_ips: vec!["127.0.0.1".parse().unwrap()],
+        });
+        let stream = Arc::new(network.unwrap()).add_stream(Arc::new(Nobody));
+        stream.ask_stun_servers(vec![server.local_addr().unwrap()]);
+        let mut request = [0; 100];
+        let (length, from) = server.recv_from(&mut request).unwrap();
+        assert_eq!(length, 20);
+        let mut answer = vec![1, 1, 0, 12];
+        answer.extend(&request[4..20]);
+        // 203.0.113.9:40000
+        answer.extend([0, 0x20, 0, 8, 0, 1, 0xbd, 0x52, 0xea, 0x12, 0xd5, 0x4b]);
+        server.send_to(&answer, from).unwrap();
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        loop {
+            let offer = Offer::parse(include_str!("chromium-offer.sdp")).unwrap();
+            let (sdp, candidates) = stream.answer(PeerId::from_u128(1), offer, &[], true);
+            let told = |line: &String| line.contains("203.0.113.9 40000 typ srflx");
+            if candidates.iter().any(told) {
+                assert!(sdp.contains("203.0.113.9 40000 typ srflx"));
+                return;
+            }
+            assert!(std::time::Instant::now() < until, "{candidates:?}");
+            std::thread::yield_now();
+        }
     }
 
     #[test]

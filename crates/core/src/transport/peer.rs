@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rtc_ice::candidate::Candidate;
-use rtc_ice::state::ConnectionState;
 
 use super::Datagram;
 use super::data_channel::{DataChannels, Incoming};
 use super::dtls::{Dtls, DtlsEvent, Identity};
-use super::ice::{Credentials, Ice};
+use super::ice::{Check, Credentials, Ice};
 use super::outlet::Outlet;
 use super::rtcp::{Feedback, read_feedback};
 use super::sdp::{Offer, Ssrcs};
@@ -20,6 +19,18 @@ use crate::event::{PeerId, PeerState};
 
 /// How often a connected peer gets sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A peer that was not heard for so long counts as disconnected; browsers send a check every 2.5 s.
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
+
+/// A peer that was not heard for so long is given up (consent, RFC 7675, lasts 30 s).
+const FAILED_AFTER: Duration = Duration::from_secs(25);
+
+/// Between two rounds of keep-alive checks; the agent itself would be woken five times a second.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Addresses that one peer may speak from: each costs checks.
+const MAX_ADDRESSES: usize = 64;
 
 /// A peer that never connects is given up after this; its browser has given up long before.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -61,7 +72,9 @@ pub(super) struct Peer {
     ssrcs: Ssrcs,
     identity: Identity,
     ice: Box<Ice>,
-    ice_state: ConnectionState,
+    /// When a check last proved that the peer is there.
+    heard: Instant,
+    last_ice_timer: Instant,
     dtls: Box<Dtls>,
     channels: Option<Box<DataChannels>>,
     opener: Option<Box<Opener>>,
@@ -108,7 +121,8 @@ impl Peer {
             ssrcs,
             identity,
             ice: Box::new(ice),
-            ice_state: ConnectionState::Checking,
+            heard: now,
+            last_ice_timer: now,
             dtls: Box::new(dtls),
             opener: None,
             outlet: None,
@@ -170,9 +184,26 @@ impl Peer {
         data: &[u8],
         out: &mut Output,
     ) {
-        out.authenticated = self.ice.handle(now, local, remote, data);
-        if out.authenticated && self.path.is_none() {
-            self.path = Some((local, remote));
+        if !self.addresses.contains(&remote) && self.addresses.len() >= MAX_ADDRESSES {
+            return;
+        }
+        let check = self.ice.handle(now, local, remote, data);
+        if check == Check::Refused {
+            return;
+        }
+        self.heard = now;
+        out.authenticated = true;
+        if check == Check::Nominated || self.path.is_none() {
+            self.set_path((local, remote));
+        }
+    }
+
+    fn set_path(&mut self, path: (SocketAddr, SocketAddr)) {
+        if self.path != Some(path) {
+            self.path = Some(path);
+            if let Some(outlet) = &mut self.outlet {
+                outlet.set_path(path);
+            }
         }
     }
 
@@ -244,7 +275,12 @@ impl Peer {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Output) {
-        self.ice.handle_timeout(now);
+        let is_due =
+            self.state == PeerState::Connecting || now >= self.last_ice_timer + KEEP_ALIVE_INTERVAL;
+        if is_due && self.state != PeerState::Failed {
+            self.last_ice_timer = now;
+            self.ice.handle_timeout(now);
+        }
         self.dtls.handle_timeout(now);
         if let Some(channels) = &mut self.channels {
             channels.handle_timeout(now, &mut out.texts);
@@ -261,8 +297,6 @@ impl Peer {
     }
 
     pub(super) fn next_timeout(&mut self) -> Option<Instant> {
-        let give_up =
-            (self.state == PeerState::Connecting).then_some(self.created + CONNECT_TIMEOUT);
         let report = self.next_report.filter(|_| self.outlet.is_some());
         let channels = self
             .channels
@@ -272,10 +306,20 @@ impl Peer {
             .ice
             .poll_timeout()
             .filter(|_| self.state != PeerState::Failed);
-        [ice, self.dtls.poll_timeout(), channels, report, give_up]
-            .into_iter()
-            .flatten()
-            .min()
+        let ice = match self.state {
+            PeerState::Connecting => ice,
+            _ => ice.map(|at| at.max(self.last_ice_timer + KEEP_ALIVE_INTERVAL)),
+        };
+        [
+            ice,
+            self.dtls.poll_timeout(),
+            channels,
+            report,
+            self.patience(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Says good-bye.
@@ -286,16 +330,8 @@ impl Peer {
 
     /// Collects what is to be sent, and the change of state, after anything was done.
     pub(super) fn settle(&mut self, now: Instant, out: &mut Output) {
-        if let Some(state) = self.ice.poll_state() {
-            self.ice_state = state;
-        }
-        if let Some(path) = self.ice.selected()
-            && self.path != Some(path)
-        {
-            self.path = Some(path);
-            if let Some(outlet) = &mut self.outlet {
-                outlet.set_path(path);
-            }
+        if let Some(path) = self.ice.poll_selected() {
+            self.set_path(path);
         }
         if self.path.is_some()
             && let Err(error) = self.dtls.path_opened(now)
@@ -324,14 +360,25 @@ impl Peer {
     }
 
     fn current_state(&self, now: Instant) -> PeerState {
-        let was_connected = self.opener.is_some() || self.state != PeerState::Connecting;
-        match self.ice_state {
-            ConnectionState::Failed | ConnectionState::Closed => PeerState::Failed,
-            ConnectionState::Disconnected => PeerState::Disconnected,
-            _ if self.outlet.is_some() => PeerState::Connected,
-            _ if was_connected => PeerState::Disconnected,
-            _ if now >= self.created + CONNECT_TIMEOUT => PeerState::Failed,
-            _ => PeerState::Connecting,
+        let silence = now.saturating_duration_since(self.heard);
+        match self.state {
+            PeerState::Failed => PeerState::Failed,
+            PeerState::Connecting if self.outlet.is_some() => PeerState::Connected,
+            PeerState::Connecting if now >= self.created + CONNECT_TIMEOUT => PeerState::Failed,
+            PeerState::Connecting => PeerState::Connecting,
+            _ if silence >= FAILED_AFTER => PeerState::Failed,
+            _ if silence >= DISCONNECTED_AFTER || self.outlet.is_none() => PeerState::Disconnected,
+            _ => PeerState::Connected,
+        }
+    }
+
+    /// When the state changes if nothing is heard any more.
+    fn patience(&self) -> Option<Instant> {
+        match self.state {
+            PeerState::Connecting => Some(self.created + CONNECT_TIMEOUT),
+            PeerState::Connected => Some(self.heard + DISCONNECTED_AFTER),
+            PeerState::Disconnected => Some(self.heard + FAILED_AFTER),
+            PeerState::Failed => None,
         }
     }
 

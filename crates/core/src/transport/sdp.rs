@@ -142,8 +142,8 @@ pub struct AnswerParameters<'a> {
     pub fingerprint: &'a str,
     /// What we send as.
     pub ssrcs: Ssrcs,
-    /// Addresses that the browser may reach us at, best first.
-    pub candidates: &'a [SocketAddr],
+    /// `candidate:` lines that say where the browser may reach us, best first.
+    pub candidates: &'a [String],
 }
 
 const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
@@ -362,8 +362,8 @@ impl Line {
             ours.local.ufrag, ours.local.password, ours.fingerprint
         );
         if first {
-            for (position, address) in ours.candidates.iter().enumerate() {
-                let _ = write!(sdp, "a={}\r\n", host_candidate(*address, position));
+            for candidate in ours.candidates {
+                let _ = write!(sdp, "a={candidate}\r\n");
             }
         }
         match section {
@@ -420,16 +420,26 @@ fn write_rtp(sdp: &mut String, direction: Direction, track: &str, ssrc: u32, rtx
     }
 }
 
-/// A host candidate line (RFC 8839), `position` 0 being the best.
-pub fn host_candidate(address: SocketAddr, position: usize) -> String {
-    // RFC 8445, 5.1.2: type preference 126 for host; the local preference falls with the position.
-    let priority = (126u32 << 24) | ((65_535u32.saturating_sub(position as u32)) << 8) | 255;
-    format!(
-        "candidate:{} 1 udp {priority} {} {} typ host",
-        position + 1,
-        address.ip(),
-        address.port()
-    )
+/// The `candidate:` lines (RFC 8839) of our own addresses and of those that STUN servers saw, best first.
+pub(super) fn candidate_lines(hosts: &[SocketAddr], reflexive: &[SocketAddr]) -> Vec<String> {
+    let hosts = hosts.iter().map(|address| (address, 126u32, "host"));
+    let reflexive = reflexive
+        .iter()
+        .map(|address| (address, 100, "srflx raddr 0.0.0.0 rport 0"));
+    hosts
+        .chain(reflexive)
+        .enumerate()
+        .map(|(position, (address, preference, kind))| {
+            // RFC 8445, 5.1.2: the local preference falls with the position.
+            let local = 65_535u32.saturating_sub(position as u32);
+            let priority = (preference << 24) | (local << 8) | 255;
+            let (ip, port) = (address.ip(), address.port());
+            format!(
+                "candidate:{} 1 udp {priority} {ip} {port} typ {kind}",
+                position + 1
+            )
+        })
+        .collect()
 }
 
 fn value<'a>(section: &'a MediaDescription, key: &str) -> Option<&'a str> {
@@ -548,10 +558,10 @@ mod tests {
                 video_rtx: 2,
                 audio: 3,
             },
-            candidates: &[
-                "127.0.0.1:9000".parse().unwrap(),
-                "[::1]:9000".parse().unwrap(),
-            ],
+            candidates: &candidate_lines(
+                &["127.0.0.1:9000".parse().unwrap()],
+                &["203.0.113.1:9".parse().unwrap()],
+            ),
         })
     }
 
@@ -577,6 +587,7 @@ mod tests {
             "a=ssrc-group:FID 1 2",
             "a=setup:passive",
             "a=candidate:1 1 udp 2130706431 127.0.0.1 9000 typ host",
+            "a=candidate:2 1 udp 1694498559 203.0.113.1 9 typ srflx raddr 0.0.0.0 rport 0",
             "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
         ] {
             assert!(

@@ -2,31 +2,37 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
 use mio::{Events, Poll};
+use parking_lot::Mutex;
 use rtc_ice::candidate::Candidate;
 use slab::Slab;
 
 use super::dtls::Identity;
 use super::outlet::{Scratch, Track};
 use super::peer::{Output, Peer, PeerSetup};
+use super::reflexive::Reflexive;
 use super::rtcp::Feedback;
 use super::socket::Sockets;
 use super::stun::username;
 use super::{StreamDelegate, StreamId};
 use crate::event::{PeerId, PeerState};
 use crate::rtp::{AccessUnit, History};
+use crate::wall_clock::unix_ms;
 
 /// Commands taken between two looks at the sockets, so that neither side starves the other.
 const COMMANDS_PER_TURN: usize = 64;
 
 /// Receive batches taken from one socket in a turn.
 const BATCHES_PER_TURN: usize = 16;
+
+/// Addresses kept of what STUN servers said: one a family and interface is usual.
+const MAX_REFLEXIVE: usize = 4;
 
 /// What the rest of the engine asks of a shard.
 pub(super) enum Command {
@@ -61,6 +67,10 @@ pub(super) enum Command {
         label: &'static str,
         text: Arc<str>,
     },
+    /// Servers that tell how we look from outside.
+    AskStunServers {
+        servers: Vec<SocketAddr>,
+    },
     Stop,
 }
 
@@ -87,6 +97,9 @@ pub(super) struct Shard {
     identity: Identity,
     /// Where browsers may send to: our side of every candidate pair.
     local: Vec<SocketAddr>,
+    stun_servers: Reflexive,
+    /// What those said, for answers.
+    reflexive: Arc<Mutex<Vec<SocketAddr>>>,
     streams: HashMap<StreamId, Stream>,
     members: Slab<Member>,
     by_id: HashMap<PeerId, usize>,
@@ -103,6 +116,7 @@ impl Shard {
         commands: Receiver<Command>,
         identity: Identity,
         local: Vec<SocketAddr>,
+        reflexive: Arc<Mutex<Vec<SocketAddr>>>,
     ) -> Self {
         Self {
             poll,
@@ -110,6 +124,8 @@ impl Shard {
             commands,
             identity,
             local,
+            stun_servers: Reflexive::default(),
+            reflexive,
             streams: HashMap::new(),
             members: Slab::new(),
             by_id: HashMap::new(),
@@ -203,6 +219,7 @@ impl Shard {
                 }
                 self.streams.remove(&id);
             }
+            Command::AskStunServers { servers } => self.stun_servers.add(Instant::now(), servers),
             Command::Stop => {}
         }
     }
@@ -327,7 +344,16 @@ impl Shard {
             (true, known) => named().or(known.copied()),
             (false, known) => known.copied(),
         };
-        let Some(key) = key else { return };
+        let Some(key) = key else {
+            if let Some(mapped) = self.stun_servers.handle(Instant::now(), remote, data) {
+                let mut known = self.reflexive.lock();
+                if !known.contains(&mapped) && !self.local.contains(&mapped) {
+                    known.insert(0, mapped);
+                    known.truncate(MAX_REFLEXIVE);
+                }
+            }
+            return;
+        };
         let authenticated = self.with_peer(Some(key), |peer, now, out| {
             peer.handle(now, local, remote, data, out);
             out.authenticated
@@ -351,6 +377,11 @@ impl Shard {
 
     fn expire_timers(&mut self) {
         let now = Instant::now();
+        while let Some((server, request)) = self.stun_servers.poll_transmit(now) {
+            let _ = self
+                .sockets
+                .send(any_address(server), server, &request, request.len());
+        }
         while let Some(&Reverse((at, key))) = self.timers.peek() {
             if at > now {
                 break;
@@ -378,12 +409,16 @@ impl Shard {
         if let Some(outlet) = &mut member.peer.outlet {
             let newest =
                 [stream.video.newest(), stream.audio.newest()].map(|unit| unit.map(Arc::as_ref));
-            outlet.report(wall_ms(), newest, &self.sockets);
+            outlet.report(unix_ms(), newest, &self.sockets);
         }
     }
 
     fn until_timer(&self) -> Option<Duration> {
-        let Reverse((at, _)) = self.timers.peek()?;
+        let peers = self.timers.peek().map(|Reverse((at, _))| *at);
+        let at = [peers, self.stun_servers.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(at.saturating_duration_since(Instant::now()))
     }
 
@@ -550,8 +585,10 @@ impl Shard {
     }
 }
 
-fn wall_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
+/// The kernel is to choose our address for `remote`.
+fn any_address(remote: SocketAddr) -> SocketAddr {
+    match remote {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
 }
