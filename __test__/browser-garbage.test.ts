@@ -1,7 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { AudioChunk, StreamingSystem, VideoFrame } from "../index.js";
-import { launch, rateOf, Viewer } from "./support/chromium.js";
+import { launch, REAL_TIME, rateOf, Viewer } from "./support/chromium.js";
 import { PATCH, picture, pushPictures, SIDE } from "./support/picture.mjs";
 import { cleanup, join, systemWith } from "./support.js";
 
@@ -47,7 +47,7 @@ describe("two browsers beside a client that sends garbage", () => {
     ["a candidate of junk", JSON.stringify(candidate({ candidate: "candidate:x y z" }))],
   ];
 
-  it("go on at full rate, and the client is told what is wrong in words", async () => {
+  it("go on at full rate, and the client is told what is wrong in words", REAL_TIME, async () => {
     const { system, port, faults } = await streaming();
     cleanup(pushPictures(system.bridge).stop);
     const viewers = [await Viewer.watching(browser, port), await Viewer.watching(browser, port)];
@@ -92,7 +92,7 @@ describe("two browsers beside a client that sends garbage", () => {
 });
 
 describe("a browser while garbage is pushed", () => {
-  it("sees none of it", async () => {
+  it("sees none of it", REAL_TIME, async () => {
     const { system, port, faults } = await streaming();
     const { bridge } = system;
     const source = pushPictures(bridge);

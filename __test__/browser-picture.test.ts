@@ -1,7 +1,7 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem } from "../index.js";
-import { launch, rateOf, Viewer } from "./support/chromium.js";
+import { launch, REAL_TIME, rateOf, Viewer } from "./support/chromium.js";
 import { lumaOf, PATCH, PATCHES, pushPictures, SIDE } from "./support/picture.mjs";
 import { cleanup, systemWith } from "./support.js";
 
@@ -38,7 +38,7 @@ function percentile(values: number[], percent: number): number {
 }
 
 describe("the picture in a browser", () => {
-  it("is every frame that was pushed, in order, soon, and like it", async () => {
+  it("is every frame that was pushed, in order, soon, and like it", REAL_TIME, async () => {
     const { system, port } = await streaming();
     const { pushed } = moving(system);
     const viewer = await Viewer.watching(browser, port);
@@ -126,7 +126,7 @@ describe("the picture in a browser", () => {
     await viewer.page.waitForSelector("#poster.gone", { state: "attached" });
   });
 
-  it("leaves one viewer alone when another comes and goes", async () => {
+  it("leaves one viewer alone when another comes and goes", REAL_TIME, async () => {
     const { system, port } = await streaming();
     moving(system);
     const stays = await Viewer.watching(browser, port);

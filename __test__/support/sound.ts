@@ -42,7 +42,7 @@ export function resemblance(
   windowMs = 200,
 ): number[] {
   const size = Math.round((sampleRate * windowMs) / 1000);
-  const slack = Math.round(sampleRate * 0.03);
+  const slack = Math.round(sampleRate * 0.06);
   let offset = onset(heard, sampleRate) - onset(expected, sampleRate);
   const found: number[] = [];
   for (let at = 0; at + size <= expected.length; at += size) {
