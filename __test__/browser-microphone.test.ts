@@ -1,0 +1,142 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { readWav, wavFile } from "../examples/support.mjs";
+import type { IncomingAudio, MicrophoneConfig, StreamingSystem, Utterance } from "../index.js";
+import { fakeMicrophone, launch, REAL_TIME, Viewer } from "./support/chromium.js";
+import { correlation, envelope, samplesOf } from "./support/sound.js";
+import { cleanup, systemWith } from "./support.js";
+
+const RATE = 16_000;
+const FRAME_MS = 20;
+/** Silence before and after the speech in what the microphone plays. */
+const BEFORE_MS = 3000;
+const AFTER_MS = 6000;
+const SILENCE_FILE = path.resolve(".cache/silence-then-speech.wav");
+
+const speech = readWav(path.resolve("assets/speech-16k.wav")).data;
+const speechMs = speech.length / 2 / (RATE / 1000);
+
+beforeAll(() => {
+  mkdirSync(path.dirname(SILENCE_FILE), { recursive: true });
+  const silence = (ms: number) => Buffer.alloc(ms * (RATE / 1000) * 2);
+  const data = Buffer.concat([silence(BEFORE_MS), speech, silence(AFTER_MS)]);
+  writeFileSync(SILENCE_FILE, wavFile({ data, sampleRate: RATE, channels: 1 }));
+});
+
+interface Heard {
+  system: StreamingSystem;
+  viewer: Viewer;
+  peerId: string;
+  chunks: (IncomingAudio & { arrivedAt: number })[];
+  utterances: Utterance[];
+  /** When the microphone was switched on: its file plays from about then. */
+  openedAt: number;
+}
+
+async function speaking(microphone: MicrophoneConfig): Promise<Heard> {
+  const system = await systemWith({}, { microphone });
+  await system.start();
+  const chunks: Heard["chunks"] = [];
+  const utterances: Utterance[] = [];
+  system.bridge.on("incoming-audio", (chunk) => {
+    chunks.push({ ...(chunk as IncomingAudio), arrivedAt: Date.now() });
+  });
+  system.bridge.on("utterance", (utterance) => utterances.push(utterance));
+
+  // A browser of its own: the fake microphone plays its file once in a browser's life.
+  const browser = await launch(...fakeMicrophone(SILENCE_FILE));
+  cleanup(() => browser.close());
+  const viewer = await Viewer.open(browser, system.server.port ?? 0);
+  await viewer.untilState("connected");
+  const [peer] = system.server.getPeers();
+  const openedAt = Date.now();
+  await viewer.page.click("#microphone");
+  await viewer.page.waitForSelector('#microphone[aria-pressed="true"]');
+  return { system, viewer, peerId: peer?.id ?? "", chunks, utterances, openedAt };
+}
+
+/** Puts the chunks where their timestamps say, from `fromMs` on, and silence in between. */
+function timeline(chunks: IncomingAudio[], fromMs: number, lengthMs: number): Float32Array {
+  const samples = new Float32Array((lengthMs * RATE) / 1000);
+  for (const { data, timestamp } of chunks) {
+    const at = Math.round(((timestamp - fromMs) * RATE) / 1000);
+    if (at >= 0 && at + data.length / 2 <= samples.length) samples.set(samplesOf(data), at);
+  }
+  return samples;
+}
+
+/** Where in `heard` the file's rhythm is found, and how like it is. */
+function align(heard: Float32Array): { likeness: number; startMs: number } {
+  const wanted = centred(envelope(samplesOf(speech), RATE, FRAME_MS));
+  const rhythm = envelope(heard, RATE, FRAME_MS);
+  let best = { likeness: -1, startMs: 0 };
+  for (let at = 0; at + wanted.length <= rhythm.length; at++) {
+    const likeness = correlation(wanted, centred(rhythm.slice(at, at + wanted.length)));
+    if (likeness > best.likeness) best = { likeness, startMs: at * FRAME_MS };
+  }
+  return best;
+}
+
+function centred(values: Float32Array): Float32Array {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
+}
+
+describe("the microphone of a browser", () => {
+  it("is heard while somebody speaks, and only then", REAL_TIME, async () => {
+    const { peerId, chunks, utterances, openedAt } = await speaking({});
+    const fileEndsAt = openedAt + BEFORE_MS + speechMs;
+    await expect
+      .poll(() => Date.now(), { timeout: 30_000, interval: 100 })
+      .toBeGreaterThan(fileEndsAt + 3000);
+
+    expect(chunks.length).toBeGreaterThan(40);
+    for (const { data, sampleRate, channels, format, peerId: from } of chunks) {
+      expect({ bytes: data.length, sampleRate, channels, format, from }).toEqual({
+        bytes: 3200,
+        sampleRate: RATE,
+        channels: 1,
+        format: "PCM",
+        from: peerId,
+      });
+    }
+    const heard = timeline(chunks, openedAt, BEFORE_MS + speechMs + AFTER_MS);
+    const { likeness, startMs } = align(heard);
+    const startsAt = openedAt + startMs;
+    const endsAt = startsAt + speechMs;
+    const first = chunks[0]?.arrivedAt ?? 0;
+    const last = chunks.at(-1)?.arrivedAt ?? 0;
+    console.log(
+      `speech: likeness ${likeness.toFixed(2)}, first chunk ${first - startsAt} ms after its start, last ${(last - endsAt).toFixed(0)} ms after its end, ${chunks.length} chunks, ${utterances.length} utterances`,
+    );
+    expect(likeness).toBeGreaterThanOrEqual(0.8);
+    // Nothing in the silence before; the pre-roll is delivered with the first syllable.
+    expect(first).toBeGreaterThan(startsAt);
+    expect(chunks[0]?.timestamp).toBeGreaterThan(startsAt - 1000);
+    expect(last).toBeLessThan(endsAt + 1500);
+
+    // The utterances are the same sound, whole.
+    expect(utterances.length).toBeGreaterThan(0);
+    expect(utterances.every((utterance) => utterance.peerId === peerId)).toBe(true);
+    for (const { data, durationMs } of utterances)
+      expect(data.length / 32).toBeCloseTo(durationMs, 0);
+    const whole = align(timeline(utterances, openedAt, BEFORE_MS + speechMs + AFTER_MS));
+    expect(whole.likeness).toBeGreaterThanOrEqual(0.8);
+  });
+
+  it("is heard all the time without voice gating", REAL_TIME, async () => {
+    const { chunks, viewer, openedAt } = await speaking({ voiceGating: false });
+    await expect.poll(() => chunks.length, { timeout: 10_000, interval: 20 }).toBeGreaterThan(20);
+    // 1.5 s of sound before the first word can have come, and no gap.
+    expect(chunks[14]?.arrivedAt).toBeLessThan(openedAt + BEFORE_MS);
+    const stamps = chunks.map(({ timestamp }) => timestamp);
+    const steps = stamps.slice(1).map((stamp, at) => stamp - (stamps[at] ?? 0));
+    expect(Math.max(...steps)).toBeLessThan(150);
+
+    const pressed = '#microphone[aria-pressed="false"]';
+    await viewer.page.click("#microphone");
+    await viewer.page.waitForSelector(pressed);
+    expect(viewer.problems).toEqual([]);
+  });
+});

@@ -1,0 +1,18 @@
+// A process that streams numbered pictures and can be killed: `fork(this, [port])`. Tells its parent
+// `{port}` once it listens, and `{peers}` whenever it is sent anything.
+import index from "../../index.js";
+import { pushPictures } from "./picture.mjs";
+
+const system = await index.createStreamingSystem({
+  webrtc: {
+    signalingPort: Number(process.argv[2]),
+    signalingHost: "127.0.0.1",
+    listenIps: ["127.0.0.1"],
+    iceServers: [],
+  },
+});
+await system.start();
+pushPictures(system.bridge);
+process.on("message", () => process.send?.({ peers: system.server.getPeers() }));
+process.on("disconnect", () => process.exit());
+process.send?.({ port: system.server.port });
