@@ -1,5 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AvatarClient, judge, nextState, reconnectDelay, signallingUrl, withStereoOpus } from "../web/avatar-client.js";
+import {
+  AvatarClient,
+  judge,
+  nextState,
+  reconnectDelay,
+  signallingUrl,
+  withStereoOpus,
+} from "../web/avatar-client.js";
 import { format, measure, snapshot } from "../web/statistics.js";
 
 describe("reconnectDelay", () => {
@@ -28,10 +35,24 @@ describe("reconnectDelay", () => {
 
 describe("nextState", () => {
   it("follows a connection that is made, lost, made again and ended", () => {
-    const events = ["connect", "established", "lost", "connect", "established", "disconnect"] as const;
+    const events = [
+      "connect",
+      "established",
+      "lost",
+      "connect",
+      "established",
+      "disconnect",
+    ] as const;
     let state: ReturnType<typeof nextState> = "idle";
     const path = events.map((event) => (state = nextState(state, event)));
-    expect(path).toEqual(["connecting", "connected", "reconnecting", "reconnecting", "connected", "disconnected"]);
+    expect(path).toEqual([
+      "connecting",
+      "connected",
+      "reconnecting",
+      "reconnecting",
+      "connected",
+      "disconnected",
+    ]);
   });
 
   it("stays disconnected whatever a late event says", () => {
@@ -89,9 +110,12 @@ describe("withStereoOpus", () => {
 describe("statistics", () => {
   /** A report `second` seconds into a stream of 30 fps, 100 packets/s and 125,000 bytes/s. */
   const report = (second: number, video: object = {}) =>
-    new Map<string, any>([
+    new Map<string, Record<string, unknown>>([
       ["T", { type: "transport", timestamp: second * 1000, selectedCandidatePairId: "P" }],
-      ["Q", { type: "candidate-pair", state: "succeeded", nominated: true, currentRoundTripTime: 9 }],
+      [
+        "Q",
+        { type: "candidate-pair", state: "succeeded", nominated: true, currentRoundTripTime: 9 },
+      ],
       ["P", { type: "candidate-pair", state: "succeeded", currentRoundTripTime: 0.04 }],
       ["C", { type: "codec", mimeType: "video/H264" }],
       [
@@ -120,7 +144,13 @@ describe("statistics", () => {
 
   it("measures what happened between two readings", () => {
     const metrics = measure(snapshot(report(4)), snapshot(report(6)));
-    expect(metrics).toMatchObject({ fps: 30, bitrateBps: 1_000_000, lossPercent: 0, codec: "H264", width: 512 });
+    expect(metrics).toMatchObject({
+      fps: 30,
+      bitrateBps: 1_000_000,
+      lossPercent: 0,
+      codec: "H264",
+      width: 512,
+    });
     expect(metrics.rttMs).toBeCloseTo(40);
     expect(metrics.jitterMs).toBeCloseTo(3);
     expect(metrics.latencyMs).toBeCloseTo(50 + 20 + 2); // buffer + half the round trip + decoding
@@ -135,14 +165,24 @@ describe("statistics", () => {
   it("says nothing about rates on the first reading, or after the stream was replaced", () => {
     const now = snapshot(report(5));
     for (const before of [null, snapshot(report(4, { id: "other" })), now]) {
-      expect(measure(before, now)).toMatchObject({ fps: null, bitrateBps: null, latencyMs: null, width: 512 });
+      expect(measure(before, now)).toMatchObject({
+        fps: null,
+        bitrateBps: null,
+        latencyMs: null,
+        width: 512,
+      });
     }
   });
 
   it("shows 0 fps and no latency while the picture stands still", () => {
     const now = snapshot(report(5));
     const later = { ...now, atMs: now.atMs + 1000 };
-    expect(measure(now, later)).toMatchObject({ fps: 0, bitrateBps: 0, latencyMs: null, lossPercent: null });
+    expect(measure(now, later)).toMatchObject({
+      fps: 0,
+      bitrateBps: 0,
+      latencyMs: null,
+      lossPercent: null,
+    });
   });
 
   it("reads an empty report as nothing known", () => {
@@ -173,7 +213,7 @@ describe("AvatarClient", () => {
   class FakeSocket extends EventTarget {
     static OPEN = 1;
     readyState = 1;
-    sent: any[] = [];
+    sent: { type: string; [field: string]: unknown }[] = [];
     constructor(readonly url: string) {
       super();
       sockets.push(this);
@@ -209,12 +249,16 @@ describe("AvatarClient", () => {
     }
     addTransceiver(kindOrTrack: unknown) {
       if (typeof kindOrTrack !== "string") this.microphone = kindOrTrack;
-      const replaceTrack = async (track: unknown) => void (this.microphone = track);
+      const replaceTrack = async (track: unknown) => {
+        this.microphone = track;
+      };
       return { sender: { replaceTrack }, receiver: {} };
     }
     createOffer = async () => ({ type: "offer", sdp: "v=0\r\n" });
     setLocalDescription = async () => {};
-    setRemoteDescription = async (description: object) => void (this.remoteDescription = description);
+    setRemoteDescription = async (description: object) => {
+      this.remoteDescription = description;
+    };
     addIceCandidate = async (candidate: object) => void this.candidates.push(candidate);
     close() {
       this.connectionState = "closed";

@@ -27,7 +27,9 @@ const BACKOFF = { firstMs: 500, factor: 1.7, longestMs: 10_000, jitter: 0.2 };
  */
 export function reconnectDelay(attempt, { serverFull = false, random = Math.random() } = {}) {
   const longest = BACKOFF.longestMs / (1 + BACKOFF.jitter);
-  const delay = serverFull ? longest : Math.min(longest, BACKOFF.firstMs * BACKOFF.factor ** attempt);
+  const delay = serverFull
+    ? longest
+    : Math.min(longest, BACKOFF.firstMs * BACKOFF.factor ** attempt);
   return Math.round(delay * (1 + BACKOFF.jitter * (2 * random - 1)));
 }
 
@@ -170,7 +172,8 @@ export class AvatarClient extends EventTarget {
    * @param {MediaStream | MediaStreamTrack | null} source null for silence
    */
   async setMicrophone(source) {
-    this.#microphone = source && "getAudioTracks" in source ? (source.getAudioTracks()[0] ?? null) : source;
+    this.#microphone =
+      source && "getAudioTracks" in source ? (source.getAudioTracks()[0] ?? null) : source;
     const session = this.#session;
     if (!session?.microphoneSender) return;
     // A connection that closes meanwhile leaves replaceTrack pending for ever; the next one takes the track with it.
@@ -227,7 +230,10 @@ export class AvatarClient extends EventTarget {
       this.#enter("connect");
       this.#open();
     }, retryInMs);
-    this.#log("warn", `Connection lost: ${reason}. Next try in ${(retryInMs / 1000).toFixed(1)} s.`);
+    this.#log(
+      "warn",
+      `Connection lost: ${reason}. Next try in ${(retryInMs / 1000).toFixed(1)} s.`,
+    );
     this.#enter("lost", { reason, retryInMs });
   }
 
@@ -244,7 +250,12 @@ export class AvatarClient extends EventTarget {
     this.#state = nextState(previous, event);
     const trying = event === "connect" && previous === "reconnecting";
     if (this.#state === previous && event !== "lost" && !trying) return;
-    this.#emit("state", { state: this.#state, previous, reason: reason ?? null, retryInMs: retryInMs ?? null });
+    this.#emit("state", {
+      state: this.#state,
+      previous,
+      reason: reason ?? null,
+      retryInMs: retryInMs ?? null,
+    });
   }
 
   /** @param {string} type @param {unknown} detail */
@@ -296,7 +307,11 @@ class Session {
     this.#attemptTimer = setTimeout(() => this.#lose("no connection within 15 s"), ATTEMPT_MS);
     const { signal } = this.#listening;
     this.#socket.addEventListener("message", (event) => this.#receive(event.data), { signal });
-    this.#socket.addEventListener("close", (event) => this.#lose(closeReason(event, this.peerId !== null)), { signal });
+    this.#socket.addEventListener(
+      "close",
+      (event) => this.#lose(closeReason(event, this.peerId !== null)),
+      { signal },
+    );
   }
 
   close() {
@@ -320,13 +335,15 @@ class Session {
 
   /** @param {object} message */
   #send(message) {
-    if (!this.#closed && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    if (!this.#closed && this.#socket.readyState === WebSocket.OPEN)
+      this.#socket.send(JSON.stringify(message));
   }
 
   /** @param {unknown} text */
   #receive(text) {
     const message = parse(text);
-    if (!message) return this.#owner.log("warn", "The server sent something that is not a JSON object.");
+    if (!message)
+      return this.#owner.log("warn", "The server sent something that is not a JSON object.");
     this.#handled = this.#handled
       .then(() => (this.#closed ? undefined : this.#handle(message)))
       .catch((error) => this.#lose(`${message.type} failed: ${describe(error)}`));
@@ -397,7 +414,9 @@ class Session {
       },
       { signal },
     );
-    pc.addEventListener("connectionstatechange", () => this.#follow(pc.connectionState), { signal });
+    pc.addEventListener("connectionstatechange", () => this.#follow(pc.connectionState), {
+      signal,
+    });
   }
 
   /** @param {RTCPeerConnectionState} state */
@@ -419,7 +438,9 @@ class Session {
   #openChannel(channel) {
     this.channel = channel;
     const { signal } = this.#listening;
-    channel.addEventListener("open", () => this.#owner.log("info", "Control channel open."), { signal });
+    channel.addEventListener("open", () => this.#owner.log("info", "Control channel open."), {
+      signal,
+    });
     channel.addEventListener(
       "message",
       ({ data }) => {
@@ -451,14 +472,16 @@ class Session {
     const before = this.stream.getTracks().length;
     await this.pc.setRemoteDescription(description);
     // The "track" events of a description come before it resolves: picture and sound are announced together.
-    if (this.stream.getTracks().length > before) this.#owner.emit("stream", { stream: this.stream });
+    if (this.stream.getTracks().length > before)
+      this.#owner.emit("stream", { stream: this.stream });
     for (const candidate of this.#earlyCandidates.splice(0)) await this.#addCandidate(candidate);
   }
 
   /** @param {RTCIceCandidateInit} candidate */
   async #addCandidate(candidate) {
     if (!this.pc?.remoteDescription) {
-      if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) this.#earlyCandidates.push(candidate);
+      if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES)
+        this.#earlyCandidates.push(candidate);
       return;
     }
     try {

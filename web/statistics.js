@@ -81,7 +81,8 @@ export function measure(before, now) {
 
   const bufferMs = video && ratio(video.bufferSeconds * 1000, video.bufferEmitted);
   const decodeMs = video && ratio(video.decodeSeconds * 1000, video.frames);
-  const latencyMs = bufferMs === null || now.rttMs === null ? null : bufferMs + now.rttMs / 2 + (decodeMs ?? 0);
+  const latencyMs =
+    bufferMs === null || now.rttMs === null ? null : bufferMs + now.rttMs / 2 + (decodeMs ?? 0);
 
   return {
     latencyMs,
@@ -148,9 +149,15 @@ function readInbound(stats, byId) {
  * @param {Map<string, any>} byId
  */
 function selectedPair(all, byId) {
-  const named = byId.get(all.find((s) => s.type === "transport" && s.selectedCandidatePairId)?.selectedCandidatePairId);
+  const named = byId.get(
+    all.find((s) => s.type === "transport" && s.selectedCandidatePairId)?.selectedCandidatePairId,
+  );
   const pairs = all.filter((s) => s.type === "candidate-pair");
-  return named ?? pairs.find((p) => p.selected) ?? pairs.find((p) => p.nominated && p.state === "succeeded");
+  return (
+    named ??
+    pairs.find((p) => p.selected) ??
+    pairs.find((p) => p.nominated && p.state === "succeeded")
+  );
 }
 
 /**
@@ -198,7 +205,9 @@ function sum(values) {
 
 /** @param {number | null | undefined} value @param {number} digits @param {string} unit */
 function withUnit(value, digits, unit) {
-  return value === null || value === undefined ? NOTHING : `${value.toFixed(digits)} ${unit}`.trim();
+  return value === null || value === undefined
+    ? NOTHING
+    : `${value.toFixed(digits)} ${unit}`.trim();
 }
 
 /** @param {number | null | undefined} bps */

@@ -27,7 +27,10 @@ const playSound = element("play-sound");
 const microphoneButton = element("microphone");
 const logList = element("log");
 
-const client = new AvatarClient({ url: signallingUrl(location.href, await isServedBySignalling()), log });
+const client = new AvatarClient({
+  url: signallingUrl(location.href, await isServedBySignalling()),
+  log,
+});
 Object.assign(window, { avatarClient: client });
 
 /** @type {{reason: string | null, retryAt: number | null}} why there is no connection, and when the next try is */
@@ -47,7 +50,9 @@ on(client, "stream", ({ stream }) => {
   if (video.srcObject !== stream) video.srcObject = stream;
   void play();
 });
-on(client, "command", ({ command, data }) => log("info", `Avatar: ${command} ${JSON.stringify(data ?? {})}`));
+on(client, "command", ({ command, data }) =>
+  log("info", `Avatar: ${command} ${JSON.stringify(data ?? {})}`),
+);
 on(client, "message", ({ data }) => log("info", `Message: ${JSON.stringify(data)}`));
 
 // "loadeddata" also comes with sound alone; the first picture then comes as "resize".
@@ -63,7 +68,9 @@ element("connect").addEventListener("click", () => {
   client.disconnect();
   stopMicrophone(); // Who leaves does not expect to be listened to on coming back.
 });
-microphoneButton.addEventListener("click", () => (microphone ? stopMicrophone() : startMicrophone()));
+microphoneButton.addEventListener("click", () =>
+  microphone ? stopMicrophone() : startMicrophone(),
+);
 playSound.addEventListener("click", () => {
   video.muted = false;
   void play();
@@ -72,7 +79,10 @@ element("emotions").addEventListener("click", ({ target }) => {
   const emotion = target instanceof HTMLElement && target.dataset.emotion;
   if (!emotion) return;
   const sent = client.sendCommand("change-emotion", { emotion });
-  log(sent ? "info" : "warn", sent ? `Sent change-emotion ${emotion}.` : "The control channel is not open yet.");
+  log(
+    sent ? "info" : "warn",
+    sent ? `Sent change-emotion ${emotion}.` : "The control channel is not open yet.",
+  );
 });
 element("clear-log").addEventListener("click", () => logList.replaceChildren());
 element("copy-log").addEventListener("click", copyLog);
@@ -91,7 +101,10 @@ client.connect();
 async function isServedBySignalling() {
   if (new URLSearchParams(location.search).has("server")) return false;
   try {
-    const answer = await fetch("healthz", { cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+    const answer = await fetch("healthz", {
+      cache: "no-store",
+      signal: AbortSignal.timeout(PROBE_MS),
+    });
     // Also while it is draining (503) the signalling server says so in JSON.
     return typeof (await answer.json()) === "object";
   } catch {
@@ -114,7 +127,9 @@ async function play() {
 async function startMicrophone() {
   notice("");
   if (!navigator.mediaDevices) {
-    return notice("The microphone needs a secure page: open this page over https, or on localhost.");
+    return notice(
+      "The microphone needs a secure page: open this page over https, or on localhost.",
+    );
   }
   try {
     const stream = await navigator.mediaDevices.getUserMedia({
@@ -189,11 +204,13 @@ function showState() {
   document.documentElement.dataset.state = state;
   element("state").textContent = STATE_WORDS[state];
   element("poster").classList.toggle("gone", state === "connected" && pictureSeen);
-  element("headline").textContent = state === "connected" ? "Waiting for the picture" : STATE_WORDS[state];
+  element("headline").textContent =
+    state === "connected" ? "Waiting for the picture" : STATE_WORDS[state];
   const connect = element("connect");
   connect.textContent = isActive() ? "Disconnect" : "Connect";
   connect.classList.toggle("quiet", isActive());
-  for (const button of element("emotions").querySelectorAll("button")) button.disabled = state !== "connected";
+  for (const button of element("emotions").querySelectorAll("button"))
+    button.disabled = state !== "connected";
   showDetail();
 }
 
@@ -204,7 +221,9 @@ function showDetail() {
 }
 
 function detailWords() {
-  const why = outage.reason ? `${outage.reason[0]?.toUpperCase()}${outage.reason.slice(1)}.`.replace(/\.\.$/, ".") : "";
+  const why = outage.reason
+    ? `${outage.reason[0]?.toUpperCase()}${outage.reason.slice(1)}.`.replace(/\.\.$/, ".")
+    : "";
   switch (client.state) {
     case "connected":
       return "The avatar has not sent its first picture yet.";
