@@ -37,6 +37,17 @@ async function heardWhole(viewer: Viewer): Promise<Float32Array[]> {
   }
 }
 
+/** Samples that the browser made up for packets that it missed. */
+function concealed(viewer: Viewer): Promise<number> {
+  return viewer.page.evaluate(async () => {
+    const report = await window.watched.connections[0]?.getStats();
+    const inbound = [...(report?.values() ?? [])].find(
+      ({ type, kind }) => type === "inbound-rtp" && kind === "audio",
+    );
+    return inbound?.concealedSamples ?? 0;
+  });
+}
+
 function expectSweep(heard: Float32Array, how: string): void {
   const found = resemblance(heard, sweep(HEARD_RATE, SECONDS), HEARD_RATE);
   const mean = found.reduce((sum, value) => sum + value, 0) / found.length;
@@ -86,6 +97,28 @@ describe("the sound in a browser", () => {
     cleanup(() => clearInterval(timer));
     const [heard = new Float32Array()] = await heardWhole(viewer);
     expectSweep(heard, "16 kHz, 20 ms chunks");
+  });
+
+  it("is not concealed like a loss where an utterance ends", REAL_TIME, async () => {
+    const { system, viewer } = await listening();
+    // The browser hears that nothing is said before the utterance comes: only its end is looked at.
+    const settled = async () => {
+      let last = -1;
+      const grows = async () => {
+        const before = last;
+        last = await concealed(viewer);
+        return last !== before;
+      };
+      await expect.poll(grows, { interval: 600, timeout: 10_000 }).toBe(false);
+      return last;
+    };
+    const before = await settled();
+    const data = pcmOf(sweep(24_000, SECONDS));
+    system.bridge.pushAudioChunk({ data, sampleRate: 24_000, channels: 1, timestamp: Date.now() });
+    await heardWhole(viewer);
+    const samples = (await settled()) - before;
+    console.log(`concealed: ${((samples * 1000) / HEARD_RATE).toFixed(0)} ms`);
+    expect(samples).toBeLessThan(0.1 * HEARD_RATE);
   });
 
   it("stays on the side that it was pushed on", REAL_TIME, async () => {

@@ -23,6 +23,8 @@ pub struct Player {
     /// The next packet of sound is the first one of its talk-spurt.
     marker: bool,
     heard: bool,
+    /// The last packet encoded was DTX.
+    in_dtx: bool,
 }
 
 impl Player {
@@ -34,6 +36,7 @@ impl Player {
             silent_ticks: 0,
             marker: false,
             heard: false,
+            in_dtx: false,
         })
     }
 
@@ -54,6 +57,7 @@ impl Player {
             self.encoder.reset()?;
             (self.quiet_ticks, self.silent_ticks) = (0, 0);
             self.marker = true;
+            self.in_dtx = false;
         }
         self.quiet_ticks += 1;
         let keepalive = self.quiet_ticks >= KEEPALIVE_TICKS;
@@ -69,7 +73,12 @@ impl Player {
                 self.encoder.encode_silence()?
             }
         };
-        if data.len() <= DTX_BYTES && !keepalive {
+        // The first DTX packet goes out, as libwebrtc's does: without it a browser takes the silence that
+        // follows for loss, and conceals it.
+        let dtx = data.len() <= DTX_BYTES;
+        let enters_dtx = dtx && !self.in_dtx;
+        self.in_dtx = dtx;
+        if dtx && !enters_dtx && !keepalive {
             return Ok(None);
         }
         self.quiet_ticks = 0;

@@ -248,6 +248,27 @@ fn the_marker_is_on_the_first_packet_and_silence_sends_one_packet_in_400_ms() {
 }
 
 #[test]
+fn packets_stop_only_after_one_that_says_so() {
+    let mut player = Player::new().unwrap();
+    let voice = vec![0.1; TICK_FRAMES];
+    let pulled = Pulled {
+        channels: 1,
+        spurt_start: false,
+    };
+    let packets: Vec<_> = (0..60)
+        .filter_map(|n| {
+            let sound = (n < 10).then_some((pulled, voice.as_slice()));
+            player.play(sound, n * 960, 0.0, true).unwrap()
+        })
+        .collect();
+    for pair in packets.windows(2) {
+        if pair[1].sample_position - pair[0].sample_position > 960 {
+            assert!(pair[0].data.len() <= 2, "a gap after {:?}", pair[0]);
+        }
+    }
+}
+
+#[test]
 fn nothing_is_encoded_while_nobody_listens() {
     let mut player = Player::new().unwrap();
     let samples = vec![0.1; 2 * TICK_FRAMES];
