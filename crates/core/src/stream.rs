@@ -7,14 +7,14 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
 use crate::config::{MediaConfig, MicrophoneConfig};
-use crate::encode::VideoPipeline;
+use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerState};
 use crate::media::{AudioChunk, PushOutcome, VideoFrame};
 use crate::microphone::MicrophoneHandle;
 use crate::peers::Peers;
-use crate::playout::AudioPipeline;
-use crate::rtp::{MediaClock, Packetizer, VIDEO_CLOCK_HZ};
+use crate::playout::{AudioPipeline, EncodedAudio};
+use crate::rtp::{MediaClock, OPUS_CLOCK_HZ, Packetizer, VIDEO_CLOCK_HZ};
 use crate::source::{MediaOutput, OutputCounts};
 use crate::transport::{StreamDelegate, StreamHandle, Track};
 use crate::wall_clock::unix_ms;
@@ -37,6 +37,10 @@ struct Audience {
 
 pub(crate) struct Stream {
     media: RwLock<Option<Media>>,
+    /// The tracks' numbering goes on from one source to the next: an SRTP index must never seal two different
+    /// packets.
+    video: Arc<Mutex<Packetizer>>,
+    audio: Arc<Mutex<Packetizer>>,
     audience: Mutex<Audience>,
     peers: Arc<Peers>,
     microphones: MicrophoneHandle,
@@ -52,6 +56,8 @@ impl Stream {
     ) -> Arc<Self> {
         Arc::new(Self {
             media: RwLock::new(None),
+            video: Arc::default(),
+            audio: Arc::default(),
             audience: Mutex::default(),
             peers,
             microphones,
@@ -69,13 +75,16 @@ impl Stream {
         let events = self.events.clone();
         let warn = Box::new(move |text| events.emit(Event::Warning(text)));
         let media = Media {
-            video: VideoPipeline::spawn(config, publish_video(handle.clone()), warn)?,
-            audio: AudioPipeline::spawn(config, publish_audio(handle.clone())).map_err(
-                |source| StartError::Thread {
+            video: VideoPipeline::spawn(
+                config,
+                publish_video(handle.clone(), self.video.clone()),
+                warn,
+            )?,
+            audio: AudioPipeline::spawn(config, publish_audio(handle.clone(), self.audio.clone()))
+                .map_err(|source| StartError::Thread {
                     what: "the playout thread",
                     source,
-                },
-            )?,
+                })?,
         };
         *self.microphone.lock() = config.microphone.clone();
         let old = self.media.write().replace(media);
@@ -106,28 +115,36 @@ impl Stream {
 }
 
 /// An encoded frame becomes an access unit of the video track.
-fn publish_video(handle: Arc<StreamHandle>) -> Box<dyn FnMut(&crate::encode::EncodedFrame) + Send> {
-    let mut packetizer = Packetizer::default();
+fn publish_video(handle: Arc<StreamHandle>, track: Arc<Mutex<Packetizer>>) -> encode::Output {
     let mut clock = MediaClock::default();
     Box::new(move |frame| {
         let wall_ms = clock.map(frame.timestamp_ms, unix_ms());
         let timestamp = MediaClock::ticks(wall_ms, VIDEO_CLOCK_HZ);
-        if let Some(unit) = packetizer.h264(&frame.data, timestamp, wall_ms, frame.keyframe) {
+        let unit = track
+            .lock()
+            .h264(&frame.data, timestamp, wall_ms, frame.keyframe);
+        if let Some(unit) = unit {
             handle.publish(Track::Video, unit);
         }
     })
 }
 
 /// An Opus packet becomes an access unit of the audio track.
-fn publish_audio(handle: Arc<StreamHandle>) -> Box<dyn FnMut(crate::playout::EncodedAudio) + Send> {
-    let mut packetizer = Packetizer::default();
+fn publish_audio(
+    handle: Arc<StreamHandle>,
+    track: Arc<Mutex<Packetizer>>,
+) -> Box<dyn FnMut(EncodedAudio) + Send> {
+    // A source counts its samples from zero; on the track they follow the Unix clock, as the pictures do.
+    let mut origin = None;
     Box::new(move |audio| {
-        if let Some(unit) = packetizer.opus(
-            audio.data,
-            audio.sample_position,
-            audio.wall_ms,
-            audio.spurt_start,
-        ) {
+        let start = || {
+            MediaClock::ticks(audio.wall_ms, OPUS_CLOCK_HZ).saturating_sub(audio.sample_position)
+        };
+        let timestamp = *origin.get_or_insert_with(start) + audio.sample_position;
+        let unit = track
+            .lock()
+            .opus(audio.data, timestamp, audio.wall_ms, audio.spurt_start);
+        if let Some(unit) = unit {
             handle.publish(Track::Audio, unit);
         }
     })

@@ -41,10 +41,10 @@ struct Sender {
     ssrc: u32,
     payload_type: u8,
     rtx: Option<RtxSender>,
-    /// Sequence number of the packet `first_index`. At first it is small, so that a viewer who misses that
-    /// packet cannot misjudge the roll-over count (RFC 3711, 3.3.1).
+    /// Sequence number of the first packet sent: small, so that a viewer who misses it cannot misjudge the
+    /// roll-over count (RFC 3711, 3.3.1).
     initial_sequence: u64,
-    /// The track's index of the first packet sent since it was numbered; none before that.
+    /// The track's index of the first packet sent; none before that.
     first_index: Option<u64>,
     /// After this index nothing was sent yet.
     next_index: u64,
@@ -111,20 +111,6 @@ impl Sender {
             packets: 0,
             octets: 0,
         }
-    }
-
-    /// Makes room for the packets of `unit`. Another source numbers its track from zero: the sequence numbers go
-    /// on, since an SRTP index must never seal two different packets.
-    fn begin(&mut self, unit: &AccessUnit) {
-        match self.first_index {
-            Some(first) if unit.first_index < self.next_index => {
-                self.initial_sequence += self.next_index - first;
-                self.first_index = Some(unit.first_index);
-            }
-            Some(_) => {}
-            None => self.first_index = Some(unit.first_index),
-        }
-        self.next_index = unit.next_index();
     }
 
     /// The SRTP index (48 bits) of the track's packet `index`.
@@ -199,7 +185,8 @@ impl Outlet {
             return;
         }
         sender.waits_for_keyframe = false;
-        sender.begin(unit);
+        sender.first_index.get_or_insert(unit.first_index);
+        sender.next_index = unit.next_index();
         scratch.clear();
         for (position, payload) in unit.payloads().enumerate() {
             let Some(sequence) = sender.sequence(unit.first_index + position as u64) else {
@@ -530,26 +517,6 @@ mod tests {
         nack(&mut outlet, 1, first);
         assert_eq!(outlet.stats.retransmitted, sent + 1, "a new second");
         assert!(arrived(&viewer) > 0);
-    }
-
-    #[test]
-    fn sequence_numbers_go_on_when_another_source_counts_from_zero() {
-        let mut sender = sender(100, 50);
-        sender.first_index = None;
-        let mut sent = Vec::new();
-        for (skipped, count) in [(50, 3), (0, 4), (2, 2)] {
-            let mut packetizer = Packetizer::default();
-            let mut unit = || packetizer.opus(vec![1].into(), 0, 0.0, false).unwrap();
-            (0..skipped).for_each(|_| drop(unit()));
-            for _ in 0..count {
-                let unit = unit();
-                sender.begin(&unit);
-                sent.extend(sender.sequence(unit.first_index));
-            }
-        }
-        assert_eq!(sent, (100..109).collect::<Vec<u64>>());
-        assert_eq!(sender.index(108), Some(3));
-        assert_eq!(sender.index(106), None, "the source before");
     }
 
     #[test]
