@@ -90,7 +90,7 @@ async fn a_command_reaches_one_viewer_or_all() {
         [json!({"command": "one", "data": 1}), all.clone()]
     );
     for viewer in [&viewers[0], &viewers[2]] {
-        assert_eq!(received(viewer, 1).await, [all.clone()]);
+        assert_eq!(received(viewer, 1).await, std::slice::from_ref(&all));
     }
     let nobody = PeerId::from_u128(7);
     assert_eq!(system.server.send_command(Some(nobody), "x", json!(1)), 0);

@@ -358,10 +358,12 @@ impl Scratch {
 
     /// Sends each run of packets with one call.
     fn flush(&self, local: SocketAddr, remote: SocketAddr, sockets: &Sockets) -> io::Result<()> {
-        runs(&self.ends).fold(Ok(()), |result, (run, segment)| {
+        let mut result = Ok(());
+        for (run, segment) in runs(&self.ends) {
             let packets = self.bytes.get(run).unwrap_or_default();
-            result.and(sockets.send(local, remote, packets, segment))
-        })
+            result = result.and(sockets.send(local, remote, packets, segment));
+        }
+        result
     }
 }
 
