@@ -26,9 +26,12 @@ export interface WebRTCConfig {
   debug?: boolean;
   /** Most clients at once, 1 to 100000; one more gets `"Server full"`. Default 100. */
   maxClients?: number;
-  /** The preferred video codec; each viewer falls back to one that it supports. Default `"auto"`. */
+  /**
+   * The preferred video codec; each viewer falls back to one that it supports. Default `"auto"`. This release
+   * sends H.264: `"VP8"` and `"VP9"` are refused with `ERR_INVALID_ARG_VALUE`.
+   */
   videoCodec?: "auto" | "H264" | "VP8" | "VP9";
-  /** The preferred audio codec. Default `"opus"`. */
+  /** The preferred audio codec. Default `"opus"`, the one that this release sends; others are refused. */
   audioCodec?: "opus" | "pcmu" | "pcma";
   /** Whether the engine answers offers itself; false leaves that to `sendAnswer`. Default true. */
   autoAnswer?: boolean;
@@ -94,7 +97,10 @@ export interface VideoFrame<Data extends ArrayBufferView = Buffer> {
   height: number;
   /** When it is to be seen, in ms of the `Date.now()` clock. */
   timestamp: number;
-  /** `"RGBA"` (default): 4 bytes a pixel; `"YUV"`: planar 4:2:0 (I420); `"NV12"`; `"JPEG"`; `"PNG"`. */
+  /**
+   * `"RGBA"` (default): 4 bytes a pixel; `"JPEG"`. This release drops frames of the other formats, with the
+   * reason `"unsupported-format"`.
+   */
   format?: "RGBA" | "YUV" | "I420" | "NV12" | "JPEG" | "PNG";
 }
 
@@ -108,7 +114,10 @@ export interface AudioChunk<Data extends ArrayBufferView = Buffer> {
   channels: number;
   /** When its first sample is to be heard, in ms of the `Date.now()` clock. */
   timestamp: number;
-  /** `"PCM"` (default): signed 16-bit little-endian; `"OPUS"`: one packet; `"MP3"`. */
+  /**
+   * `"PCM"` (default): signed 16-bit little-endian. This release drops chunks of the other formats, with the
+   * reason `"unsupported-format"`.
+   */
   format?: "PCM" | "OPUS" | "MP3";
 }
 
