@@ -1,12 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import {
-  AvatarClient,
-  judge,
-  nextState,
-  reconnectDelay,
-  signallingUrl,
-  withStereoOpus,
-} from "../web/avatar-client.js";
+import { AvatarClient, nextState, reconnectDelay, signallingUrl } from "../web/avatar-client.js";
+import { judge, withStereoOpus } from "../web/session.js";
 import { format, measure, snapshot } from "../web/statistics.js";
 
 describe("reconnectDelay", () => {

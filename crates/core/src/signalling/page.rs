@@ -26,6 +26,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/webrtc-client.html", HTML, web!("webrtc-client.html")),
     ("/webrtc-client.js", JAVASCRIPT, web!("webrtc-client.js")),
     ("/avatar-client.js", JAVASCRIPT, web!("avatar-client.js")),
+    ("/session.js", JAVASCRIPT, web!("session.js")),
     ("/statistics.js", JAVASCRIPT, web!("statistics.js")),
     ("/style.css", CSS, web!("style.css")),
 ];

@@ -504,6 +504,7 @@ async fn the_page_and_its_files_are_served_with_their_types() {
         ("/webrtc-client.html", "text/html; charset=utf-8"),
         ("/webrtc-client.js", "text/javascript; charset=utf-8"),
         ("/avatar-client.js", "text/javascript; charset=utf-8"),
+        ("/session.js", "text/javascript; charset=utf-8"),
         ("/statistics.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
     ] {
