@@ -68,22 +68,57 @@ struct Session {
 
 impl Session {
     fn of(system: &System, viewer: &Viewer) -> Self {
-        let id = peer_id(viewer);
-        let offer = system.event(|event| match event {
-            Event::Offer { peer, offer } if peer == id => Some(offer),
-            _ => None,
-        });
+        let offer = offer_of(system, viewer);
+        Self::new(&offer, &viewer.report().answer.unwrap())
+    }
+
+    fn new(offer: &str, answer: &str) -> Self {
         let field = |sdp: &str, name: &str| {
             let line = sdp.lines().find_map(|line| line.strip_prefix(name));
             line.unwrap().to_owned()
         };
-        let answer = viewer.report().answer.unwrap();
-        let theirs = field(offer["sdp"].as_str().unwrap(), "a=ice-ufrag:");
+        let (ours, theirs) = (field(answer, "a=ice-ufrag:"), field(offer, "a=ice-ufrag:"));
         Self {
-            username: format!("{}:{theirs}", field(&answer, "a=ice-ufrag:")),
-            password: field(&answer, "a=ice-pwd:"),
+            username: format!("{ours}:{theirs}"),
+            password: field(answer, "a=ice-pwd:"),
         }
     }
+}
+
+/// The SDP that a viewer offered.
+fn offer_of(system: &System, viewer: &Viewer) -> String {
+    let id = peer_id(viewer);
+    system.event(|event| match event {
+        Event::Offer { peer, offer } if peer == id => offer["sdp"].as_str().map(str::to_owned),
+        _ => None,
+    })
+}
+
+/// The first message of a DTLS 1.2 handshake (RFC 6347, 4.2.1), as a browser might send it.
+fn client_hello() -> Vec<u8> {
+    let mut body = vec![254, 253];
+    body.extend([7; 32]);
+    // No session, no cookie, two cipher suites, no compression.
+    body.extend([0, 0, 0, 4, 0xc0, 0x2b, 0xc0, 0x2f, 1, 0]);
+    let extensions: [&[u8]; 5] = [
+        &[0, 10, 0, 6, 0, 4, 0, 29, 0, 23],  // supported_groups
+        &[0, 11, 0, 2, 1, 0],                // ec_point_formats
+        &[0, 13, 0, 4, 0, 2, 4, 3],          // signature_algorithms
+        &[0, 14, 0, 7, 0, 4, 0, 7, 0, 1, 0], // use_srtp
+        &[0, 23, 0, 0],                      // extended_master_secret
+    ];
+    let extensions = extensions.concat();
+    body.extend((extensions.len() as u16).to_be_bytes());
+    body.extend(extensions);
+    let length = (body.len() as u32).to_be_bytes();
+    let mut record = vec![22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0];
+    record.extend((12 + body.len() as u16).to_be_bytes());
+    record.push(1);
+    record.extend(&length[1..]);
+    record.extend([0, 0, 0, 0, 0]);
+    record.extend(&length[1..]);
+    record.extend(body);
+    record
 }
 
 /// A machine that nobody invited.
@@ -349,11 +384,7 @@ async fn broken_offers_and_candidates_are_told_and_the_connection_is_kept() {
     let system = System::start(json!({}));
     let _renderer = Renderer::start(&system.source, 30);
     let viewer = watcher(&system).await;
-    let id = peer_id(&viewer);
-    let good = system.event(|event| match event {
-        Event::Offer { peer, offer } if peer == id => offer["sdp"].as_str().map(str::to_owned),
-        _ => None,
-    });
+    let good = offer_of(&system, &viewer);
     let mut client = Client::new(&system).await;
     let without = |line: &str| {
         let kept = good.lines().filter(|kept| !kept.starts_with(line));
@@ -395,6 +426,42 @@ async fn broken_offers_and_candidates_are_told_and_the_connection_is_kept() {
         .await;
     assert_eq!(client.next().await["type"], "answer");
     assert_undisturbed(&more_frames(&viewer, 30).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dtls_is_spoken_only_with_an_address_that_a_check_proved() {
+    const HANDSHAKE: u8 = 22;
+    let system = System::start(json!({}));
+    let offer = offer_of(&system, &system.viewer().await);
+    let mut client = Client::new(&system).await;
+    client
+        .send(json!({"type": "offer", "data": {"type": "offer", "sdp": offer}}))
+        .await;
+    let answer = client.next().await;
+    let Session { username, password } =
+        Session::new(&offer, answer["data"]["sdp"].as_str().unwrap());
+    let stranger = Stranger::new(system.media_address());
+    stranger.send(&client_hello());
+    for password in [None, Some("wrong")] {
+        for kind in [REQUEST, INDICATION, SUCCESS] {
+            let attributes = &[ICE_CONTROLLING, USE_CANDIDATE];
+            stranger.send(&stun(kind, attributes, &username, password));
+            stranger.send(&client_hello());
+        }
+    }
+    assert_eq!(stranger.receive(), None);
+    stranger.send(&stun(
+        REQUEST,
+        &[ICE_CONTROLLING],
+        &username,
+        Some(&password),
+    ));
+    stranger.send(&client_hello());
+    eventually("a reply to the ClientHello", || {
+        let data = stranger.receive().unwrap_or_default();
+        data.first() == Some(&HANDSHAKE)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,9 +15,9 @@ fn held() -> (usize, usize) {
 
 #[test]
 fn fifty_starts_and_stops_leave_no_thread_and_no_file() {
+    let before = held();
     let system = System::start(json!({}));
     system.server.stop();
-    let before = held();
     for round in 0..50 {
         system.server.start().unwrap();
         if round % 10 == 0 {
