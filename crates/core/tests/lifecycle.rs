@@ -185,7 +185,6 @@ async fn an_ice_restart_keeps_media_flowing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails: each answer has new credentials (RFC 8829, 5.3.1 wants the old ones)"]
 async fn an_offer_without_an_ice_restart_is_answered_with_the_same_credentials() {
     let system = System::start(json!({}));
     let _renderer = Renderer::start(&system.source, 30);

@@ -1,6 +1,7 @@
 //! The handle to a network thread. Networks belong to the process: systems that ask for the same port and
 //! addresses share one, and the last to leave ends it.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -126,6 +127,7 @@ impl Network {
                 video_rtx: ssrc(),
                 audio: ssrc(),
             },
+            sessions: Mutex::default(),
         }
     }
 
@@ -156,6 +158,14 @@ pub struct StreamHandle {
     network: Arc<Network>,
     id: StreamId,
     ssrcs: Ssrcs,
+    sessions: Mutex<HashMap<PeerId, Session>>,
+}
+
+/// What a peer's last offer came with, and our half of it.
+struct Session {
+    fingerprint: String,
+    remote: Credentials,
+    local: Credentials,
 }
 
 impl StreamHandle {
@@ -168,7 +178,7 @@ impl StreamHandle {
         announced: &[IpAddr],
         loopback: bool,
     ) -> (String, Vec<String>) {
-        let local = Credentials::generate();
+        let local = self.credentials(peer, &offer);
         let hosts = candidates(&self.network.addresses, announced, loopback);
         let reflexive = match announced {
             [] => self.network.reflexive.lock().clone(),
@@ -200,6 +210,23 @@ impl StreamHandle {
         (sdp, candidates)
     }
 
+    /// Our credentials for an offer: the same ones as before, unless it restarts ICE or is of another connection
+    /// (RFC 8829, 5.3.1).
+    fn credentials(&self, peer: PeerId, offer: &Offer) -> Credentials {
+        let mut sessions = self.sessions.lock();
+        let known = sessions.get(&peer).filter(|session| {
+            session.remote == offer.remote && session.fingerprint == offer.fingerprint
+        });
+        let local = known.map_or_else(Credentials::generate, |session| session.local.clone());
+        let session = Session {
+            fingerprint: offer.fingerprint.clone(),
+            remote: offer.remote.clone(),
+            local: local.clone(),
+        };
+        sessions.insert(peer, session);
+        local
+    }
+
     /// Hands on a browser's candidate.
     pub fn add_candidate(&self, peer: PeerId, candidate: RemoteCandidate) {
         if let RemoteCandidate::Usable(candidate) = candidate {
@@ -209,6 +236,7 @@ impl StreamHandle {
 
     /// Ends a peer's media.
     pub fn remove_peer(&self, peer: PeerId) {
+        self.sessions.lock().remove(&peer);
         self.network.command(Command::RemovePeer { peer });
     }
 

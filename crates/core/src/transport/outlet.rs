@@ -49,6 +49,9 @@ struct Sender {
     /// After this index nothing was sent yet.
     next_index: u64,
     waits_for_keyframe: bool,
+    /// Set while the viewer does not want the track. What was numbered stays: an SRTP index must never seal two
+    /// different packets.
+    paused: bool,
     packets: u32,
     octets: u32,
 }
@@ -108,6 +111,7 @@ impl Sender {
             first_index: None,
             next_index: 0,
             waits_for_keyframe: true,
+            paused: false,
             packets: 0,
             octets: 0,
         }
@@ -124,6 +128,27 @@ impl Sender {
         let behind = (newest as u16).wrapping_sub(sequence);
         let sequence = newest.checked_sub(u64::from(behind))?;
         Some(sequence.checked_sub(self.initial_sequence)? + self.first_index?)
+    }
+}
+
+fn set_track(
+    sender: &mut Option<Sender>,
+    track: Option<SendTrack>,
+    ssrc: u32,
+    rtx_ssrc: Option<u32>,
+) {
+    match (sender.as_mut(), track) {
+        (Some(sender), Some(track)) => {
+            sender.waits_for_keyframe |= sender.paused;
+            sender.paused = false;
+            sender.payload_type = track.payload_type;
+            if let Some((rtx, payload_type)) = sender.rtx.as_mut().zip(track.rtx_payload_type) {
+                rtx.payload_type = payload_type;
+            }
+        }
+        (Some(sender), None) => sender.paused = true,
+        (None, Some(track)) => *sender = Some(Sender::new(ssrc, track, rtx_ssrc)),
+        (None, None) => {}
     }
 }
 
@@ -156,11 +181,27 @@ impl Outlet {
         (self.local, self.remote) = path;
     }
 
+    /// Follows a new offer.
+    pub(super) fn set_tracks(
+        &mut self,
+        tracks: (Option<SendTrack>, Option<SendTrack>),
+        ssrcs: super::sdp::Ssrcs,
+    ) {
+        set_track(
+            &mut self.video,
+            tracks.0,
+            ssrcs.video,
+            Some(ssrcs.video_rtx),
+        );
+        set_track(&mut self.audio, tracks.1, ssrcs.audio, None);
+    }
+
     pub(super) fn receives(&self, track: Track) -> bool {
-        match track {
-            Track::Video => self.video.is_some(),
-            Track::Audio => self.audio.is_some(),
-        }
+        let sender = match track {
+            Track::Video => &self.video,
+            Track::Audio => &self.audio,
+        };
+        sender.as_ref().is_some_and(|sender| !sender.paused)
     }
 
     /// Whether `ssrc` is the video that this viewer gets.
@@ -181,7 +222,7 @@ impl Outlet {
             Track::Audio => &mut self.audio,
         };
         let Some(sender) = sender else { return };
-        if sender.waits_for_keyframe && !unit.keyframe {
+        if sender.paused || sender.waits_for_keyframe && !unit.keyframe {
             return;
         }
         sender.waits_for_keyframe = false;
@@ -221,7 +262,7 @@ impl Outlet {
     pub(super) fn waits_for_keyframe(&self) -> bool {
         self.video
             .as_ref()
-            .is_some_and(|video| video.waits_for_keyframe)
+            .is_some_and(|video| video.waits_for_keyframe && !video.paused)
     }
 
     /// Answers a NACK from the track's shared history: as RTX (RFC 4588) where negotiated, else the same

@@ -152,6 +152,14 @@ impl Peer {
             self.ice.restart(now, &local, &offer.remote)?;
             self.local = local;
         }
+        if let Some(outlet) = &mut self.outlet {
+            outlet.set_tracks((offer.video(), offer.audio()), self.ssrcs);
+        }
+        if let Some(port) = offer.sctp_port()
+            && self.channels.is_none()
+        {
+            self.channels = Some(Box::new(DataChannels::new(port)));
+        }
         self.offer = offer;
         Ok(())
     }

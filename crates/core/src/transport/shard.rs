@@ -14,7 +14,7 @@ use rtc_ice::candidate::Candidate;
 use slab::Slab;
 
 use super::dtls::Identity;
-use super::outlet::{Scratch, Track};
+use super::outlet::{Outlet, Scratch, Track};
 use super::peer::{Output, Peer, PeerSetup};
 use super::reflexive::Reflexive;
 use super::rtcp::Feedback;
@@ -269,7 +269,11 @@ impl Shard {
                     self.by_ufrag.remove(&old);
                     self.by_ufrag.insert(new, key);
                 }
+                if let Some(stream) = self.streams.get(&stream) {
+                    ask_for_keyframe(&member.peer, stream);
+                }
                 self.with_peer(Some(key), |_, _, _| ());
+                self.count_audience(stream);
                 return;
             }
             self.remove(key);
@@ -524,16 +528,12 @@ impl Shard {
                     self.by_address.remove(&address);
                 }
             }
-            let joined = state == PeerState::Connected
-                && peer
-                    .outlet
-                    .as_ref()
-                    .is_some_and(super::outlet::Outlet::waits_for_keyframe);
+            // Asked for before the audience is told, whose first viewer starts the encoder: one keyframe, not two.
+            if state == PeerState::Connected {
+                ask_for_keyframe(peer, stream);
+            }
             let stream = member.stream;
             self.count_audience(stream);
-            if joined && let Some(stream) = self.streams.get(&stream) {
-                stream.delegate.keyframe_wanted();
-            }
         }
     }
 
@@ -594,6 +594,12 @@ impl Shard {
         for key in keys {
             self.remove(key);
         }
+    }
+}
+
+fn ask_for_keyframe(peer: &Peer, stream: &Stream) {
+    if peer.outlet.as_ref().is_some_and(Outlet::waits_for_keyframe) {
+        stream.delegate.keyframe_wanted();
     }
 }
 
