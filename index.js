@@ -6,6 +6,7 @@
 // engine call fail; and nothing here keeps the process alive but a server that listens.
 
 const { EventEmitter } = require("node:events");
+const { types } = require("node:util");
 const { NativeServer, NativeSource } = require("./binding.js");
 
 /** The native half of each bridge, for the servers that it is connected to. */
@@ -167,9 +168,10 @@ class WebRTCStreamingServer extends EventEmitter {
 
   /** Of `connectMediaBridge`. Ours come before any listener that might throw. */
   static connect(server, bridge) {
+    // A server streams the bridge that was connected last, be it for the second time.
+    server.#native.attach(sources.get(bridge));
     if (server.#bridges.has(bridge)) return;
     server.#bridges.add(bridge);
-    server.#native.attach(sources.get(bridge));
     bridge.prependListener("video-frame", (frame) => emit(server, "media-video-frame", frame));
     bridge.prependListener("audio-chunk", (chunk) => emit(server, "media-audio-chunk", chunk));
     server.prependListener("incoming-audio", (chunk) => bridge.handleIncomingAudio(chunk));
@@ -351,14 +353,18 @@ function fields(media) {
   }
 }
 
-/** The bytes of a Buffer, of any other view or of an ArrayBuffer; null for all else. */
+/** The bytes of a Buffer, of any other view or of an ArrayBuffer; null for all else, detached ones too. */
 function bytes(data) {
-  if (ArrayBuffer.isView(data)) {
-    const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    // Another thread may write to shared memory while we read it: read a copy.
-    return data.buffer instanceof SharedArrayBuffer ? view.slice() : view;
+  try {
+    if (ArrayBuffer.isView(data)) {
+      const view = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      // Another thread may write to shared memory while we read it: read a copy.
+      return types.isSharedArrayBuffer(data.buffer) ? view.slice() : view;
+    }
+    return types.isArrayBuffer(data) ? new Uint8Array(data) : null;
+  } catch {
+    return null;
   }
-  return data instanceof ArrayBuffer ? new Uint8Array(data) : null;
 }
 
 function number(value) {

@@ -13,9 +13,9 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Sound is the first to go: half a second of a hundred talking browsers.
+/// Sound: half a second of a hundred talking browsers.
 const AUDIO_LIMIT: usize = 512;
-/// Then what clients write, so that a flood of it cannot push out who came and left.
+/// What clients write, and warnings.
 const MESSAGE_LIMIT: usize = 2_048;
 /// Who came and left, and what failed.
 const STATE_LIMIT: usize = 8_192;
@@ -55,6 +55,10 @@ pub(crate) struct EventQueue {
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<Event>,
+    /// How many of each class wait.
+    audio: usize,
+    messages: usize,
+    state: usize,
     dropped: NativeDroppedEvents,
     /// None while nobody listens: events then wait to be taken.
     bell: Option<Bell>,
@@ -96,6 +100,7 @@ impl EventQueue {
         let events = {
             let mut waiting = self.waiting();
             waiting.is_rung = false;
+            (waiting.audio, waiting.messages, waiting.state) = (0, 0, 0);
             std::mem::take(&mut waiting.events)
         };
         events.into_iter().map(to_native).collect()
@@ -112,24 +117,27 @@ impl EventQueue {
 
 impl EventSink for EventQueue {
     fn emit(&self, event: Event) {
-        let mut waiting = self.waiting();
-        let length = waiting.events.len();
+        let waiting = &mut *self.waiting();
         let dropped = &mut waiting.dropped;
-        let (limit, dropped) = match &event {
-            Event::IncomingAudio(_) | Event::Utterance(_) => (AUDIO_LIMIT, &mut dropped.audio),
+        // Each class has room of its own: a flood of one never pushes out another.
+        let (length, limit, dropped) = match &event {
+            Event::IncomingAudio(_) | Event::Utterance(_) => {
+                (&mut waiting.audio, AUDIO_LIMIT, &mut dropped.audio)
+            }
             Event::Offer { .. }
             | Event::Answer { .. }
             | Event::IceCandidate { .. }
             | Event::Command { .. }
-            | Event::Warning(_) => (MESSAGE_LIMIT, &mut dropped.messages),
+            | Event::Warning(_) => (&mut waiting.messages, MESSAGE_LIMIT, &mut dropped.messages),
             Event::PeerConnected(_) | Event::PeerDisconnected { .. } | Event::Error(_) => {
-                (STATE_LIMIT, &mut dropped.state)
+                (&mut waiting.state, STATE_LIMIT, &mut dropped.state)
             }
         };
-        if length >= limit {
+        if *length >= limit {
             *dropped = dropped.saturating_add(1);
             return;
         }
+        *length += 1;
         waiting.events.push_back(event);
         waiting.ring();
     }

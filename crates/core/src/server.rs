@@ -29,6 +29,9 @@ pub struct Server {
     events: Arc<dyn EventSink>,
     peers: Arc<Peers>,
     source: Mutex<Option<Arc<Source>>>,
+    /// Held by `start` and `stop` from beginning to end, and by nothing else: those take their time.
+    lifecycle: Mutex<()>,
+    /// Held for moments only.
     running: Mutex<Option<Running>>,
 }
 
@@ -49,14 +52,15 @@ impl Server {
             events,
             peers: Arc::default(),
             source: Mutex::new(None),
+            lifecycle: Mutex::new(()),
             running: Mutex::new(None),
         })
     }
 
     /// Listens on the signalling port and returns it. If that fails, nothing is left running.
     pub fn start(self: &Arc<Self>) -> Result<u16, StartError> {
-        let mut running = self.running.lock();
-        if running.is_some() {
+        let _lifecycle = self.lifecycle.lock();
+        if self.running.lock().is_some() {
             return Err(StartError::AlreadyStarted);
         }
         let config = &self.config;
@@ -75,7 +79,6 @@ impl Server {
             config: config.clone(),
             events: self.events.clone(),
             peers: self.peers.clone(),
-            stream: stream.clone(),
             handle: Arc::downgrade(&handle),
             signalling: OnceLock::new(),
         });
@@ -105,9 +108,12 @@ impl Server {
             handle,
             process,
         };
-        if let Some(source) = &*self.source.lock()
-            && let Err(error) = started.connect(source)
+        let mut running = self.running.lock();
+        let source = self.source.lock().clone();
+        if let Some(source) = source
+            && let Err(error) = started.connect(&source)
         {
+            drop(running);
             started.stop();
             return Err(error);
         }
@@ -118,8 +124,9 @@ impl Server {
     /// Ends every peer, thread and socket; at most 2 s. Does nothing if the server does not run.
     pub fn stop(&self) {
         // Held to the end, so that whoever starts next finds the port free.
-        let mut running = self.running.lock();
-        let Some(running) = running.take() else {
+        let _lifecycle = self.lifecycle.lock();
+        let running = self.running.lock().take();
+        let Some(running) = running else {
             return;
         };
         if let Some(source) = &*self.source.lock() {
@@ -200,8 +207,10 @@ impl Server {
             None => self.peers.connected(),
         };
         let text = json!({"command": command, "data": data}).to_string();
-        running.handle.send_text(peer, CONTROL_CHANNEL, &text);
-        reached
+        match running.handle.send_text(peer, CONTROL_CHANNEL, &text) {
+            true => reached,
+            false => 0,
+        }
     }
 
     fn send(&self, peer: PeerId, message: ServerMessage) -> bool {
@@ -279,7 +288,6 @@ struct Desk {
     config: ServerConfig,
     events: Arc<dyn EventSink>,
     peers: Arc<Peers>,
-    stream: Arc<Stream>,
     handle: Weak<StreamHandle>,
     signalling: OnceLock<Weak<SignallingServer>>,
 }
@@ -362,7 +370,6 @@ impl Delegate for Desk {
         if let Some(handle) = self.handle.upgrade() {
             handle.remove_peer(peer);
         }
-        self.stream.forget(peer);
         self.peers.remove(peer);
         self.events.emit(Event::PeerDisconnected { peer, reason });
     }

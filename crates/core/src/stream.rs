@@ -99,11 +99,6 @@ impl Stream {
         drop(media);
     }
 
-    /// Ends a peer's microphone.
-    pub(crate) fn forget(&self, peer: PeerId) {
-        self.microphones.close(peer);
-    }
-
     fn follow_audience(&self) {
         // Held to the end, so that the last word is the newest.
         let audience = self.audience.lock();
@@ -192,6 +187,10 @@ impl StreamDelegate for Stream {
             PeerState::Connecting | PeerState::Disconnected => {}
         }
         self.peers.set_state(peer, state);
+    }
+
+    fn gone(&self, peer: PeerId) {
+        self.microphones.close(peer);
     }
 
     fn keyframe_wanted(&self) {

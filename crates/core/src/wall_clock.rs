@@ -1,10 +1,18 @@
 //! The Unix clock, as JavaScript's `Date.now()` gives it.
 
-use std::time::SystemTime;
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime};
 
-/// Now, in ms since 1970.
+/// Now, in ms since 1970. Read once from the system, then counted on: a system clock that is set anew must not
+/// shake the RTP clocks. (The application's own timestamps then jump, and are mapped: `rtp::MediaClock`.)
 pub(crate) fn unix_ms() -> f64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
+    static START: LazyLock<(Instant, f64)> = LazyLock::new(|| {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        (
+            Instant::now(),
+            since.map_or(0.0, |since| since.as_secs_f64() * 1_000.0),
+        )
+    });
+    let (start, start_ms) = *START;
+    start_ms + start.elapsed().as_secs_f64() * 1_000.0
 }

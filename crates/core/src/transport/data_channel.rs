@@ -24,6 +24,15 @@ const MAX_MESSAGE: usize = 65_536;
 /// What a peer may have us keep for it, in both directions.
 const MAX_BUFFERED: usize = 1 << 20;
 
+/// Where the first chunk's type stands (RFC 9260, 3).
+const COMMON_HEADER: usize = 12;
+
+/// The chunk that begins an association.
+const INIT: u8 = 1;
+
+/// Beginnings that one peer may make: a browser repeats a lost one eight times (RFC 9260, 16).
+const MAX_INITS: usize = 9;
+
 /// Channels of one peer; browsers of ours open one.
 const MAX_CHANNELS: usize = 16;
 
@@ -37,7 +46,10 @@ pub(super) struct Incoming {
 /// One peer's association.
 pub(super) struct DataChannels {
     endpoint: Endpoint,
-    association: Option<(AssociationHandle, Association)>,
+    /// Those that shake hands, until one is established: then that one alone.
+    associations: Vec<(AssociationHandle, Association)>,
+    is_established: bool,
+    inits: usize,
     labels: BTreeMap<StreamId, String>,
 }
 
@@ -51,21 +63,31 @@ impl DataChannels {
         let config = Arc::new(EndpointConfig::default());
         Self {
             endpoint: Endpoint::new(TUNNEL, TransportProtocol::UDP, config, Some(server)),
-            association: None,
+            associations: Vec::new(),
+            is_established: false,
+            inits: 0,
             labels: BTreeMap::new(),
         }
     }
 
     pub(super) fn handle(&mut self, now: Instant, data: BytesMut, incoming: &mut Vec<Incoming>) {
+        // webrtc-rs takes every INIT for a new association, a repeated one too.
+        if data.get(COMMON_HEADER) == Some(&INIT) {
+            if self.is_established || self.inits >= MAX_INITS {
+                return;
+            }
+            self.inits += 1;
+        }
         match self.endpoint.handle(now, TUNNEL, None, data.freeze()) {
             Some((handle, DatagramEvent::NewAssociation(association))) => {
-                self.labels.clear();
-                self.association = Some((handle, association));
+                self.associations.push((handle, association));
             }
             Some((handle, DatagramEvent::AssociationEvent(event))) => {
-                if let Some((known, association)) = &mut self.association
-                    && *known == handle
-                {
+                let addressed = self
+                    .associations
+                    .iter_mut()
+                    .find(|(known, _)| *known == handle);
+                if let Some((_, association)) = addressed {
                     association.handle_event(event);
                 }
             }
@@ -75,41 +97,46 @@ impl DataChannels {
     }
 
     fn read(&mut self, now: Instant, incoming: &mut Vec<Incoming>) {
-        let Some((handle, association)) = &mut self.association else {
-            return;
-        };
-        let mut readable = Vec::new();
-        let mut connected = false;
-        while let Some(event) = association.poll() {
-            match event {
-                Event::Stream(StreamEvent::Readable { id }) => readable.push(id),
-                // Data may arrive with the end of the handshake, before streams can be read.
-                Event::Connected => connected = true,
-                _ => {}
+        let mut established = None;
+        let mut over = Vec::new();
+        for (handle, association) in &mut self.associations {
+            let mut readable = Vec::new();
+            while let Some(event) = association.poll() {
+                match event {
+                    Event::Stream(StreamEvent::Readable { id }) => readable.push(id),
+                    // Data may arrive with the end of the handshake, before streams can be read.
+                    Event::Connected => {
+                        established = Some(*handle);
+                        readable.extend(association.stream_ids());
+                    }
+                    _ => {}
+                }
+            }
+            if !association.is_handshaking() {
+                for id in readable {
+                    read_stream(association, id, &mut self.labels, now, incoming);
+                }
+            }
+            while let Some(event) = association.poll_endpoint_event() {
+                self.endpoint.handle_event(*handle, event);
+                over.push(*handle);
             }
         }
-        if connected {
-            readable.extend(association.stream_ids());
+        if established.is_some() {
+            self.is_established = true;
+            self.associations
+                .retain(|(handle, _)| Some(*handle) == established);
         }
-        if !association.is_handshaking() {
-            for id in readable {
-                read_stream(association, id, &mut self.labels, now, incoming);
-            }
-        }
-        let mut over = false;
-        while let Some(event) = association.poll_endpoint_event() {
-            self.endpoint.handle_event(*handle, event);
-            over = true;
-        }
-        if over {
-            self.association = None;
+        if !over.is_empty() {
+            self.associations
+                .retain(|(handle, _)| !over.contains(handle));
             self.labels.clear();
         }
     }
 
     /// Sends text on the channel called `label`. False if the peer has none or does not read.
     pub(super) fn write(&mut self, now: Instant, label: &str, text: &str) -> bool {
-        let Some((_, association)) = &mut self.association else {
+        let Some((_, association)) = self.associations.first_mut() else {
             return false;
         };
         let Some(id) = self
@@ -133,27 +160,27 @@ impl DataChannels {
 
     /// Packets for DTLS.
     pub(super) fn poll_transmit(&mut self, now: Instant, out: &mut Vec<Bytes>) {
-        let Some((_, association)) = &mut self.association else {
-            return;
-        };
-        while let Some(transmit) = association.poll_transmit(now) {
-            if let Payload::RawEncode(packets) = transmit.message {
-                out.extend(packets);
+        for (_, association) in &mut self.associations {
+            while let Some(transmit) = association.poll_transmit(now) {
+                if let Payload::RawEncode(packets) = transmit.message {
+                    out.extend(packets);
+                }
             }
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, incoming: &mut Vec<Incoming>) {
-        if let Some((_, association)) = &mut self.association {
+        for (_, association) in &mut self.associations {
             association.handle_timeout(now);
         }
         self.read(now, incoming);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.association
-            .as_ref()
-            .and_then(|(_, association)| association.poll_timeout())
+        self.associations
+            .iter()
+            .filter_map(|(_, association)| association.poll_timeout())
+            .min()
     }
 }
 

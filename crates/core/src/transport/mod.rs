@@ -50,6 +50,8 @@ struct Datagram {
 pub trait StreamDelegate: Send + Sync + 'static {
     /// A peer's media connection came, went or broke.
     fn state(&self, peer: PeerId, state: PeerState);
+    /// A peer's transport is over; nothing more comes of it.
+    fn gone(&self, peer: PeerId);
     /// Somebody cannot go on without a keyframe.
     fn keyframe_wanted(&self);
     /// How many peers receive video and audio.

@@ -258,14 +258,18 @@ impl StreamHandle {
         });
     }
 
-    /// Sends text on the data channel called `label`, to one peer or to all.
-    pub fn send_text(&self, peer: Option<PeerId>, label: &'static str, text: &str) {
+    /// Sends text on the data channel called `label`, to one peer or to all. False if too much waits already.
+    pub fn send_text(&self, peer: Option<PeerId>, label: &'static str, text: &str) -> bool {
+        if self.network.commands.len() >= MAX_WAITING {
+            return false;
+        }
         self.network.command(Command::Text {
             stream: self.id,
             peer,
             label,
             text: text.into(),
         });
+        true
     }
 
     /// The UDP port of all viewers.
@@ -368,6 +372,7 @@ mod tests {
 
     impl StreamDelegate for Nobody {
         fn state(&self, _: PeerId, _: crate::event::PeerState) {}
+        fn gone(&self, _: PeerId) {}
         fn keyframe_wanted(&self) {}
         fn audience(&self, _: usize, _: usize) {}
         fn microphone(&self, _: PeerId, _: u16, _: u32, _: bytes::Bytes) {}

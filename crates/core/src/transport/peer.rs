@@ -54,8 +54,10 @@ pub(super) struct PeerSetup {
 pub(super) struct Output {
     /// To be sent.
     pub(super) datagrams: Vec<Datagram>,
-    /// The datagram's source proved to be this peer's.
+    /// The datagram's source knows this peer's password.
     pub(super) authenticated: bool,
+    /// And a check of our own was answered from there.
+    pub(super) proved: bool,
     /// Requests for packets and keyframes.
     pub(super) feedback: Vec<Feedback>,
     /// RTP of its microphone: sequence number, timestamp, payload.
@@ -138,7 +140,9 @@ impl Peer {
 
     /// Whether a new offer of this peer keeps its DTLS association, and so restarts ICE at most.
     pub(super) fn continues(&self, offer: &Offer) -> bool {
-        self.offer.fingerprint == offer.fingerprint && self.state != PeerState::Failed
+        // Without keys after the beginning the association was closed, and cannot be opened again.
+        let is_open = self.state == PeerState::Connecting || self.opener.is_some();
+        self.offer.fingerprint == offer.fingerprint && is_open && self.state != PeerState::Failed
     }
 
     /// Takes a new offer over the same association.
@@ -207,6 +211,7 @@ impl Peer {
         }
         self.heard = now;
         out.authenticated = true;
+        out.proved = check == Check::Nominated;
         if check == Check::Nominated || self.path.is_none() {
             self.set_path((local, remote));
         }
@@ -228,7 +233,7 @@ impl Peer {
         }
         for event in events {
             match event {
-                DtlsEvent::Connected(keys) => self.keyed(now, &keys),
+                DtlsEvent::Connected(keys) => self.keyed(now, *keys),
                 DtlsEvent::Data(data) => {
                     if let Some(channels) = &mut self.channels {
                         channels.handle(now, data, &mut out.texts);
@@ -244,11 +249,13 @@ impl Peer {
         }
     }
 
-    fn keyed(&mut self, now: Instant, keys: &Keys) {
-        let crypto = self.identity.crypto.crypto();
-        let (Some(path), Ok(sealer), Ok(opener)) =
-            (self.path, keys.sealer(crypto), keys.opener(crypto))
-        else {
+    fn keyed(&mut self, now: Instant, keys: Keys) {
+        let crypto = &self.identity.crypto;
+        let (Some(path), Ok(sealer), Ok(opener)) = (
+            self.path,
+            keys.sealer(crypto.crypto()),
+            keys.opener(crypto.clone()),
+        ) else {
             tracing::warn!(peer = %self.id, "SRTP keys are unusable");
             return;
         };

@@ -368,23 +368,26 @@ impl Shard {
             }
             return;
         };
-        let authenticated = self.with_peer(Some(key), |peer, now, out| {
+        let learned = self.with_peer(Some(key), |peer, now, out| {
             peer.handle(now, local, remote, data, out);
-            out.authenticated
+            (out.authenticated, out.proved)
         });
-        if authenticated == Some(true) {
-            self.learn_address(key, remote);
+        if let Some((true, proved)) = learned {
+            self.learn_address(key, remote, proved);
         }
     }
 
-    /// An address belongs to the first peer that proves it, as long as that peer is there: nobody takes
-    /// another one's path with a forged source address.
-    fn learn_address(&mut self, key: usize, remote: SocketAddr) {
+    /// An address belongs to the first peer whose check came from there, until another one proves it by
+    /// answering a check of ours: nobody takes another one's path with a forged source address.
+    fn learn_address(&mut self, key: usize, remote: SocketAddr, proved: bool) {
         let Some(member) = self.members.get_mut(key) else {
             return;
         };
-        let owner = *self.by_address.entry(remote).or_insert(key);
-        if owner == key && !member.peer.addresses.contains(&remote) {
+        let owner = self.by_address.entry(remote).or_insert(key);
+        if proved {
+            *owner = key;
+        }
+        if *owner == key && !member.peer.addresses.contains(&remote) {
             member.peer.addresses.push(remote);
         }
     }
@@ -524,9 +527,8 @@ impl Shard {
         if let Some(state) = out.state {
             stream.delegate.state(peer.id, state);
             if state == PeerState::Failed {
-                for address in peer.addresses.drain(..) {
-                    self.by_address.remove(&address);
-                }
+                forget_addresses(&mut self.by_address, &peer.addresses, key);
+                peer.addresses.clear();
             }
             // Asked for before the audience is told, whose first viewer starts the encoder: one keyframe, not two.
             if state == PeerState::Connected {
@@ -580,11 +582,10 @@ impl Shard {
         }
         self.by_id.remove(&member.peer.id);
         self.by_ufrag.remove(&member.peer.local.ufrag);
-        for address in &member.peer.addresses {
-            self.by_address.remove(address);
-        }
+        forget_addresses(&mut self.by_address, &member.peer.addresses, key);
         if let Some(stream) = self.streams.get_mut(&member.stream) {
             stream.peers.retain(|&peer| peer != key);
+            stream.delegate.gone(member.peer.id);
         }
         self.count_audience(member.stream);
     }
@@ -593,6 +594,19 @@ impl Shard {
         let keys: Vec<usize> = self.members.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.remove(key);
+        }
+    }
+}
+
+/// Another peer may have proved one of them since.
+fn forget_addresses(
+    by_address: &mut HashMap<SocketAddr, usize>,
+    addresses: &[SocketAddr],
+    key: usize,
+) {
+    for address in addresses {
+        if by_address.get(address) == Some(&key) {
+            by_address.remove(address);
         }
     }
 }

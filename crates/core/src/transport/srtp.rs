@@ -1,8 +1,10 @@
 //! SRTP for one viewer: our own sealing of AES-GCM packets in place (RFC 7714), webrtc-rs for the rest.
 
+use std::sync::Arc;
+
 use bytes::BytesMut;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rtc_crypto::{BlockCipherAlgorithm, RTCCrypto};
+use rtc_crypto::{BlockCipherAlgorithm, RTCCrypto, RTCCryptoProvider};
 use rtc_srtp::config::SessionKeys;
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
@@ -38,7 +40,19 @@ struct GcmKey {
 }
 
 /// Opens what comes in.
-pub(super) struct Opener(Context);
+///
+/// webrtc-rs keeps a state for each SSRC that it was ever shown, before it knows whether the packet is
+/// genuine. So an SSRC is tried in a context of its own first, and few are let in.
+pub(super) struct Opener {
+    context: Context,
+    keys: Keys,
+    crypto: Arc<dyn RTCCryptoProvider>,
+    rtp_ssrcs: Vec<u32>,
+    rtcp_ssrcs: Vec<u32>,
+}
+
+/// SSRCs of one peer in each direction: a microphone, and what it reports from.
+const MAX_SSRCS: usize = 8;
 
 impl Keys {
     pub(super) fn sealer(&self, crypto: &dyn RTCCrypto) -> Result<Sealer, String> {
@@ -62,7 +76,17 @@ impl Keys {
         })
     }
 
-    pub(super) fn opener(&self, crypto: &dyn RTCCrypto) -> Result<Opener, String> {
+    pub(super) fn opener(self, crypto: Arc<dyn RTCCryptoProvider>) -> Result<Opener, String> {
+        Ok(Opener {
+            context: self.opening_context(crypto.crypto())?,
+            keys: self,
+            crypto,
+            rtp_ssrcs: Vec::new(),
+            rtcp_ssrcs: Vec::new(),
+        })
+    }
+
+    fn opening_context(&self, crypto: &dyn RTCCrypto) -> Result<Context, String> {
         Context::new(
             &self.session.remote_master_key,
             &self.session.remote_master_salt,
@@ -71,7 +95,6 @@ impl Keys {
             Some(srtcp_replay_protection(REPLAY_WINDOW)),
             crypto,
         )
-        .map(Opener)
         .map_err(|error| error.to_string())
     }
 }
@@ -101,11 +124,31 @@ impl Sealer {
 
 impl Opener {
     pub(super) fn open_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        self.0.decrypt_rtp(packet).ok()
+        let ssrc = packet.get(8..12)?.try_into().map(u32::from_be_bytes).ok()?;
+        if !self.rtp_ssrcs.contains(&ssrc) {
+            if self.rtp_ssrcs.len() >= MAX_SSRCS {
+                return None;
+            }
+            self.trial()?.decrypt_rtp(packet).ok()?;
+            self.rtp_ssrcs.push(ssrc);
+        }
+        self.context.decrypt_rtp(packet).ok()
     }
 
     pub(super) fn open_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        self.0.decrypt_rtcp(packet).ok()
+        let ssrc = packet.get(4..8)?.try_into().map(u32::from_be_bytes).ok()?;
+        if !self.rtcp_ssrcs.contains(&ssrc) {
+            if self.rtcp_ssrcs.len() >= MAX_SSRCS {
+                return None;
+            }
+            self.trial()?.decrypt_rtcp(packet).ok()?;
+            self.rtcp_ssrcs.push(ssrc);
+        }
+        self.context.decrypt_rtcp(packet).ok()
+    }
+
+    fn trial(&self) -> Option<Context> {
+        self.keys.opening_context(self.crypto.crypto()).ok()
     }
 }
 
@@ -202,7 +245,7 @@ mod tests {
         ] {
             let keys = keys(profile);
             let mut sealer = keys.sealer(provider.crypto()).unwrap();
-            let mut opener = keys.opener(provider.crypto()).unwrap();
+            let mut opener = keys.opener(provider.clone()).unwrap();
             for index in 65_530u64..65_545 {
                 let plain = packet(index as u16, &index.to_be_bytes());
                 let mut buffer = vec![1, 2, 3];
@@ -219,5 +262,28 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn forged_packets_leave_no_trace_and_few_sources_are_let_in() {
+        let provider = rtc_crypto::default_provider().unwrap();
+        let profile = ProtectionProfile::AeadAes128Gcm;
+        let mut sealer = keys(profile).sealer(provider.crypto()).unwrap();
+        let mut opener = keys(profile).opener(provider).unwrap();
+        for ssrc in 0..1_000u32 {
+            let mut forged = packet(1, &[0; 40]);
+            forged[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            assert!(opener.open_rtp(&forged).is_none());
+            assert!(opener.open_rtcp(&forged).is_none());
+        }
+        assert!(opener.rtp_ssrcs.is_empty() && opener.rtcp_ssrcs.is_empty());
+        let mut opened = 0;
+        for ssrc in 0..20u32 {
+            let mut genuine = packet(1, b"opus");
+            genuine[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            assert!(sealer.seal_rtp(&mut genuine, 0, 1));
+            opened += usize::from(opener.open_rtp(&genuine).is_some());
+        }
+        assert_eq!(opened, MAX_SSRCS);
     }
 }
