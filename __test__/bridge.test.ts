@@ -115,6 +115,8 @@ const hostile = {
     throw new Error("a getter that throws");
   },
 };
+const detached = new Uint8Array(64 * 64 * 4);
+structuredClone(detached, { transfer: [detached.buffer] });
 const numbers = [
   "1",
   "",
@@ -139,6 +141,7 @@ const badFrames: [string, unknown][] = [
   ["a string as data", { ...rgba(), data: "x".repeat(64 * 64 * 4) }],
   ["an array as data", { ...rgba(), data: new Array(64 * 64 * 4).fill(0) }],
   ["too few bytes", { ...rgba(), data: Buffer.alloc(100) }],
+  ["a detached buffer", { ...rgba(), data: detached }],
   ["no bytes", { ...rgba(), data: Buffer.alloc(0) }],
   ["an unknown format", { ...rgba(), format: "BMP" }],
   ["a number as format", { ...rgba(), format: 7 }],
@@ -162,6 +165,7 @@ const badChunks: [string, unknown][] = [
   ["a number", 7],
   ["a getter that throws", hostile],
   ["a string as data", { ...pcm(), data: "samples" }],
+  ["a detached buffer", { ...pcm(), data: detached }],
   ["no bytes", { ...pcm(), data: Buffer.alloc(0) }],
   ["half a sample", { ...pcm(), data: Buffer.alloc(641) }],
   ["an unknown format", { ...pcm(), format: "WAV" }],
