@@ -246,19 +246,20 @@ mod tests {
     }
 
     #[test]
-    fn sound_and_messages_that_nobody_takes_are_dropped_and_counted_before_who_came_and_left() {
+    fn what_nobody_takes_is_dropped_and_counted_by_class_and_never_pushes_out_another_class() {
         let queue = EventQueue::default();
         for _ in 0..AUDIO_LIMIT + 7 {
             queue.emit(speech());
         }
-        for _ in 0..MESSAGE_LIMIT {
+        for _ in 0..MESSAGE_LIMIT + 3 {
             queue.emit(Event::Warning(String::new()));
         }
         queue.emit(left());
         let dropped = queue.dropped();
-        assert_eq!((dropped.audio, dropped.state), (7, 0));
-        assert_eq!(dropped.messages as usize, AUDIO_LIMIT);
-        assert_eq!(queue.waiting().events.len(), MESSAGE_LIMIT + 1);
+        assert_eq!((dropped.audio, dropped.messages, dropped.state), (7, 3, 0));
+        assert_eq!(queue.take().len(), AUDIO_LIMIT + MESSAGE_LIMIT + 1);
+        queue.emit(speech());
+        assert_eq!(queue.take().len(), 1, "there is room again");
     }
 
     #[test]
