@@ -129,8 +129,10 @@ impl Server {
         let Some(running) = running else {
             return;
         };
-        if let Some(source) = &*self.source.lock() {
-            running.disconnect(source);
+        // A copy: the lock must not be held while threads end, since `attach` takes it on its caller's thread.
+        let source = self.source.lock().clone();
+        if let Some(source) = source {
+            running.disconnect(&source);
         }
         running.stop();
     }
@@ -320,7 +322,7 @@ impl Desk {
             return;
         };
         let (mid, line) = offer.transport_section();
-        let (mid, line) = (mid.to_owned(), line);
+        let mid = mid.to_owned();
         let (answer, candidates) = handle.answer(peer, offer, &self.config.announced_ips, is_local);
         self.reply(peer, ServerMessage::answer(peer, &answer));
         // They stand in the answer too, where a client finds them soonest; a client that takes trickled ones

@@ -35,7 +35,8 @@ pub struct AccessUnit {
     pub wall_ms: f64,
     /// Whether a decoder may begin here.
     pub keyframe: bool,
-    /// Whether the RTP marker is set on the last packet (video), or on the first one (a talk spurt).
+    /// Whether the last packet carries the RTP marker: the end of a frame, or the start of a talk spurt, whose
+    /// unit is one packet.
     pub marker: bool,
     payloads: Bytes,
     ends: Vec<u32>,

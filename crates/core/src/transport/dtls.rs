@@ -134,7 +134,7 @@ impl Dtls {
         }
     }
 
-    /// Whether the handshake was begun or the association is over.
+    /// Whether the handshake was not begun yet.
     fn is_listening(&self) -> bool {
         matches!(self.stage, Stage::Listening { .. })
     }
