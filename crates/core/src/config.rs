@@ -48,6 +48,8 @@ pub struct ServerConfig {
     pub listen_ips: Vec<IpAddr>,
     /// Addresses told to browsers in the place of the local ones, for NAT and containers.
     pub announced_ips: Vec<IpAddr>,
+    /// Threads that send to viewers and hear them, 1 to 32. Default 1.
+    pub network_threads: usize,
 }
 
 /// What the microphone path does with what it hears: `media.microphone`.
@@ -106,6 +108,7 @@ impl Default for ServerConfig {
             udp_port: 0,
             listen_ips: Vec::new(),
             announced_ips: Vec::new(),
+            network_threads: 1,
         }
     }
 }
@@ -165,6 +168,7 @@ impl ServerConfig {
             udp_port: options.integer("udpPort", 0..=65_535, 0)? as u16,
             listen_ips: options.ips("listenIps")?,
             announced_ips: options.ips("announcedIps")?,
+            network_threads: options.integer("networkThreads", 1..=32, 1)? as usize,
         })
     }
 }

@@ -14,7 +14,7 @@ use crate::process::Process;
 use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, SignallingServer};
 use crate::source::{MediaOutput, Source};
 use crate::stream::{CONTROL_CHANNEL, Stream};
-use crate::transport::{Network, NetworkConfig, Offer, StreamHandle, parse_remote};
+use crate::transport::{Network, NetworkConfig, NetworkStats, Offer, StreamHandle, parse_remote};
 
 /// Signalling ends within one second; what takes longer is our bug.
 const SIGNALLING_STOP: Duration = Duration::from_millis(1_500);
@@ -68,6 +68,7 @@ impl Server {
         let network = Network::open(&NetworkConfig {
             port: config.udp_port,
             listen_ips: config.listen_ips.clone(),
+            threads: config.network_threads,
         })?;
         let stream = Stream::new(
             self.peers.clone(),
@@ -167,6 +168,15 @@ impl Server {
             .lock()
             .as_ref()
             .map(|running| running.handle.port())
+    }
+
+    /// What was sent to all viewers since the last start, and what was refused.
+    pub fn network_stats(&self) -> NetworkStats {
+        let running = self.running.lock();
+        running
+            .as_ref()
+            .map(|running| running.handle.stats())
+            .unwrap_or_default()
     }
 
     /// Everyone with an open WebSocket.

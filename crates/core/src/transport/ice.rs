@@ -27,8 +27,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// New ones: 96 bits to find the session, 192 bits to prove it (RFC 8445 asks for 24 and 128).
-    pub fn generate() -> Self {
+    /// New ones: 90 bits to find the session, behind a letter that names its shard, and 192 bits to prove it (RFC 8445
+    /// asks for 24 and 128).
+    pub(super) fn generate(shard_letter: char) -> Self {
         let word = |length: usize| -> String {
             use rand::Rng as _;
             rand::rng()
@@ -38,7 +39,7 @@ impl Credentials {
                 .collect()
         };
         Self {
-            ufrag: word(16),
+            ufrag: format!("{shard_letter}{}", word(15)),
             password: word(32),
         }
     }

@@ -1,4 +1,4 @@
-//! The network: one thread and one UDP port for all viewers, and each viewer's ICE, DTLS and SRTP.
+//! The network: one or more threads behind one UDP port for all viewers, and each viewer's ICE, DTLS and SRTP.
 //!
 //! **webrtc-rs is named nowhere else.** Its sans-IO parts are composed here rather than taken as one
 //! `RTCPeerConnection`, whose path costs each packet a walk through every handler of a large cold object; see
@@ -6,13 +6,15 @@
 //!
 //! ```text
 //!  Network (handle) ──commands──► Shard ──datagram──► Peer: STUN → ice, DTLS → dtls → data_channel, SRTP → srtp
-//!                                   └──access unit──► Outlet: header, seal, send        (the hot path)
+//!                     units ──────► 1..n └─access unit─► Outlet: header, seal, send      (the hot path)
 //! ```
 
 mod client_hello;
+mod counters;
 mod data_channel;
 mod dtls;
 mod ice;
+mod limit;
 mod network;
 mod outlet;
 mod peer;
@@ -30,8 +32,9 @@ use bytes::{Bytes, BytesMut};
 
 use crate::event::{PeerId, PeerState};
 
+pub use counters::NetworkStats;
 pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
-pub use network::{Network, NetworkConfig, StreamHandle};
+pub use network::{MAX_THREADS, Network, NetworkConfig, StreamHandle};
 pub use outlet::Track;
 pub use sdp::{AnswerParameters, Offer, OfferError};
 

@@ -1,31 +1,35 @@
-//! The handle to a network thread. Networks belong to the process: systems that ask for the same port and
-//! addresses share one, and the last to leave ends it.
+//! The handle to the network threads of a port. Networks belong to the process: systems that ask for the same port,
+//! addresses and threads share one, and the last to leave ends it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
-use crossbeam_channel::{Sender, unbounded};
-use mio::{Poll, Token, Waker};
 use parking_lot::Mutex;
 
+use super::counters::NetworkStats;
 use super::dtls::Identity;
 use super::ice::{Credentials, RemoteCandidate};
 use super::outlet::Track;
 use super::peer::PeerSetup;
 use super::sdp::{AnswerParameters, Offer, Ssrcs, candidate_lines};
-use super::shard::{Command, Shard};
+use super::shard::{
+    Command, Common, MAX_SHARDS, Post, Publication, Shard, StreamHub, shard_letter, wire,
+};
 use super::socket::Sockets;
 use super::{StreamDelegate, StreamId};
 use crate::error::StartError;
 use crate::event::PeerId;
 use crate::rtp::AccessUnit;
 
-/// Access units that may wait for the network thread: two seconds of forty streams. More means that the
-/// machine cannot keep up, and the newest are dropped and counted.
+/// Commands that may wait for a shard before messages for data channels are refused.
 const MAX_WAITING: usize = 6_400;
+
+/// Most network threads of one port.
+pub const MAX_THREADS: usize = MAX_SHARDS;
 
 /// Where a network is bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,22 +38,20 @@ pub struct NetworkConfig {
     pub port: u16,
     /// Addresses to bind; empty for all.
     pub listen_ips: Vec<IpAddr>,
+    /// Threads that share the viewers, 1 to [`MAX_THREADS`].
+    pub threads: usize,
 }
 
-/// A network thread with its sockets.
+/// Network threads with their sockets.
 pub struct Network {
-    commands: Sender<Command>,
-    waker: Waker,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    identity: Identity,
-    addresses: Vec<SocketAddr>,
-    /// Our addresses as STUN servers see them; the network thread writes here.
-    reflexive: Arc<Mutex<Vec<SocketAddr>>>,
-    dropped: AtomicU64,
+    posts: Arc<[Post]>,
+    /// How many peers each thread has.
+    loads: Vec<AtomicUsize>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    common: Arc<Common>,
 }
 
 static NETWORKS: Mutex<Vec<(NetworkConfig, Weak<Network>)>> = Mutex::new(Vec::new());
-static NEXT_STREAM: AtomicU64 = AtomicU64::new(1);
 
 impl Network {
     /// The network of this configuration, started if there is none yet.
@@ -72,56 +74,69 @@ impl Network {
             source,
         };
         let thread = |source| StartError::Thread {
-            what: "the network thread",
+            what: "a network thread",
             source,
         };
-        let mut sockets = Sockets::bind(&config.listen_ips, config.port).map_err(listen)?;
-        let addresses = local_addresses(&config.listen_ips, &sockets);
-        if addresses.is_empty() {
+        let count = config.threads.clamp(1, MAX_THREADS);
+        let sockets = Sockets::bind(&config.listen_ips, config.port, count).map_err(listen)?;
+        let local = sockets
+            .first()
+            .map(|first| local_addresses(&config.listen_ips, first))
+            .unwrap_or_default();
+        if local.is_empty() {
             return Err(StartError::NoAddress);
         }
-        let identity = Identity::generate().map_err(StartError::Certificate)?;
-        let poll = Poll::new().map_err(thread)?;
-        sockets.register(poll.registry()).map_err(thread)?;
-        let waker = Waker::new(poll.registry(), Token(usize::MAX)).map_err(thread)?;
-        let (commands, inbox) = unbounded();
-        let reflexive = Arc::default();
-        let shard = Shard::new(
-            poll,
-            sockets,
-            inbox,
-            identity.clone(),
-            addresses.clone(),
-            Arc::clone(&reflexive),
-        );
-        let running = std::thread::Builder::new()
-            .name("avatar-network".to_owned())
-            .spawn(move || shard.run())
-            .map_err(thread)?;
-        Ok(Self {
-            commands,
-            waker,
-            thread: Mutex::new(Some(running)),
-            identity,
-            addresses,
-            reflexive,
-            dropped: AtomicU64::new(0),
-        })
+        let common = Arc::new(Common {
+            identity: Identity::generate().map_err(StartError::Certificate)?,
+            local,
+            reflexive: Mutex::default(),
+            book: Arc::default(),
+        });
+        let (wirings, posts): (Vec<_>, Vec<_>) = sockets
+            .into_iter()
+            .map(wire)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(thread)?
+            .into_iter()
+            .unzip();
+        // Made before its threads, so that those which started end if one cannot.
+        let network = Self {
+            loads: posts.iter().map(|_| AtomicUsize::new(0)).collect(),
+            posts: posts.into(),
+            threads: Mutex::default(),
+            common,
+        };
+        for (index, wiring) in wirings.into_iter().enumerate() {
+            let (posts, common) = (network.posts.clone(), network.common.clone());
+            let running = std::thread::Builder::new()
+                .name("avatar-network".to_owned())
+                .spawn(move || Shard::new(index, wiring, posts, common).run())
+                .map_err(thread)?;
+            network.threads.lock().push(running);
+        }
+        Ok(network)
     }
 
     /// The UDP port of all viewers.
     pub fn port(&self) -> u16 {
-        self.addresses.first().map_or(0, SocketAddr::port)
+        self.common.local.first().map_or(0, SocketAddr::port)
     }
 
     /// Makes room for one avatar's viewers.
     pub fn add_stream(self: &Arc<Self>, delegate: Arc<dyn StreamDelegate>) -> StreamHandle {
-        let id = NEXT_STREAM.fetch_add(1, Ordering::Relaxed);
-        self.command(Command::AddStream { id, delegate });
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Relaxed);
+        let hub = StreamHub::new(delegate, self.posts.len());
+        for post in &*self.posts {
+            let hub = hub.clone();
+            post.command(Command::AddStream { id, hub });
+        }
         let ssrc = || rand::random::<u32>().max(1);
         StreamHandle {
-            network: self.clone(),
             id,
+            hub,
+            peers: self.posts.iter().map(|_| AtomicUsize::new(0)).collect(),
+            network: self.clone(),
             ssrcs: Ssrcs {
                 video: ssrc(),
                 video_rtx: ssrc(),
@@ -131,24 +146,30 @@ impl Network {
         }
     }
 
-    fn command(&self, command: Command) {
-        // The receiver lives until the thread is joined, in drop.
-        let _ = self.commands.send(command);
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the network thread cannot be woken");
+    /// The thread with the fewest peers.
+    fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().map(|load| load.load(Relaxed)).enumerate();
+        loads
+            .min_by_key(|(_, load)| *load)
+            .map_or(0, |(index, _)| index)
+    }
+
+    fn command(&self, shard: usize, command: Command) {
+        if let Some(post) = self.posts.get(shard) {
+            post.command(command);
         }
     }
 }
 
 impl Drop for Network {
     fn drop(&mut self) {
-        self.command(Command::Stop);
-        let thread = self.thread.lock().take();
-        if let Some(thread) =
-            thread.filter(|thread| thread.thread().id() != std::thread::current().id())
-            && thread.join().is_err()
-        {
-            tracing::error!("the network thread panicked");
+        for post in &*self.posts {
+            post.command(Command::Stop);
+        }
+        for thread in self.threads.lock().drain(..) {
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a network thread panicked");
+            }
         }
     }
 }
@@ -157,12 +178,17 @@ impl Drop for Network {
 pub struct StreamHandle {
     network: Arc<Network>,
     id: StreamId,
+    hub: Arc<StreamHub>,
+    /// How many of its peers each thread has: who has none need not be told of anything.
+    peers: Vec<AtomicUsize>,
     ssrcs: Ssrcs,
     sessions: Mutex<HashMap<PeerId, Session>>,
 }
 
 /// What a peer's last offer came with, and our half of it.
 struct Session {
+    /// The thread that serves it.
+    shard: usize,
     fingerprint: String,
     remote: Credentials,
     local: Credentials,
@@ -178,16 +204,17 @@ impl StreamHandle {
         announced: &[IpAddr],
         loopback: bool,
     ) -> (String, Vec<String>) {
-        let local = self.credentials(peer, &offer);
-        let hosts = candidates(&self.network.addresses, announced, loopback);
+        let (shard, local) = self.session(peer, &offer);
+        let common = &self.network.common;
+        let hosts = candidates(&common.local, announced, loopback);
         let reflexive = match announced {
-            [] => self.network.reflexive.lock().clone(),
+            [] => common.reflexive.lock().clone(),
             _ => Vec::new(),
         };
         let candidates = candidate_lines(&hosts, &reflexive);
         let sdp = offer.answer(&AnswerParameters {
             local: &local,
-            fingerprint: &self.network.identity.fingerprint,
+            fingerprint: &common.identity.fingerprint,
             ssrcs: self.ssrcs,
             candidates: &candidates,
         });
@@ -198,10 +225,10 @@ impl StreamHandle {
             local,
             ssrcs: self.ssrcs,
         };
-        self.network.command(Command::Offer {
-            stream: self.id,
-            setup: Box::new(setup),
-        });
+        let stream = self.id;
+        let setup = Box::new(setup);
+        self.network
+            .command(shard, Command::Offer { stream, setup });
         for line in early {
             if let Ok(candidate) = super::ice::parse_remote_line(&line) {
                 self.add_candidate(peer, candidate);
@@ -210,65 +237,110 @@ impl StreamHandle {
         (sdp, candidates)
     }
 
-    /// Our credentials for an offer: the same ones as before, unless it restarts ICE or is of another connection
-    /// (RFC 8829, 5.3.1).
-    fn credentials(&self, peer: PeerId, offer: &Offer) -> Credentials {
+    /// The thread of a peer and our credentials for its offer: the same ones as before, unless it restarts ICE or is
+    /// of another connection (RFC 8829, 5.3.1).
+    fn session(&self, peer: PeerId, offer: &Offer) -> (usize, Credentials) {
         let mut sessions = self.sessions.lock();
-        let known = sessions.get(&peer).filter(|session| {
+        let known = sessions.get(&peer);
+        let shard = known.map_or_else(|| self.network.least_loaded(), |session| session.shard);
+        if known.is_none() {
+            self.count(shard, 1);
+        }
+        let continued = known.filter(|session| {
             session.remote == offer.remote && session.fingerprint == offer.fingerprint
         });
-        let local = known.map_or_else(Credentials::generate, |session| session.local.clone());
+        let local = continued.map_or_else(
+            || Credentials::generate(shard_letter(shard)),
+            |session| session.local.clone(),
+        );
         let session = Session {
+            shard,
             fingerprint: offer.fingerprint.clone(),
             remote: offer.remote.clone(),
             local: local.clone(),
         };
         sessions.insert(peer, session);
-        local
+        (shard, local)
+    }
+
+    /// Follows a peer that comes to a thread (1) or leaves it (-1).
+    fn count(&self, shard: usize, change: isize) {
+        for counts in [&self.peers, &self.network.loads] {
+            if let Some(count) = counts.get(shard) {
+                count.fetch_add(change as usize, Relaxed);
+            }
+        }
+    }
+
+    fn shard_of(&self, peer: PeerId) -> Option<usize> {
+        self.sessions.lock().get(&peer).map(|session| session.shard)
     }
 
     /// Hands on a browser's candidate.
     pub fn add_candidate(&self, peer: PeerId, candidate: RemoteCandidate) {
-        if let RemoteCandidate::Usable(candidate) = candidate {
-            self.network.command(Command::Candidate { peer, candidate });
+        if let RemoteCandidate::Usable(candidate) = candidate
+            && let Some(shard) = self.shard_of(peer)
+        {
+            let command = Command::Candidate { peer, candidate };
+            self.network.command(shard, command);
         }
     }
 
     /// Ends a peer's media.
     pub fn remove_peer(&self, peer: PeerId) {
-        self.sessions.lock().remove(&peer);
-        self.network.command(Command::RemovePeer { peer });
+        if let Some(session) = self.sessions.lock().remove(&peer) {
+            let command = Command::RemovePeer { peer };
+            self.network.command(session.shard, command);
+            self.count(session.shard, -1);
+        }
     }
 
     /// Has these STUN servers say how we look from outside; later answers tell it.
     pub fn ask_stun_servers(&self, servers: Vec<SocketAddr>) {
-        self.network.command(Command::AskStunServers { servers });
+        self.network.command(0, Command::AskStunServers { servers });
     }
 
     /// Sends one access unit to every viewer.
     pub fn publish(&self, track: Track, unit: Arc<AccessUnit>) {
-        if self.network.commands.len() >= MAX_WAITING {
-            self.network.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
+        let published = Instant::now();
+        for post in self.posts_with_peers() {
+            let is_taken = post.publish(Publication {
+                stream: self.id,
+                track,
+                unit: unit.clone(),
+                published,
+            });
+            self.hub.counters.late_units.add((!is_taken).into());
         }
-        self.network.command(Command::Publish {
-            stream: self.id,
-            track,
-            unit,
-        });
+    }
+
+    fn posts_with_peers(&self) -> impl Iterator<Item = &Post> {
+        let posts = self.network.posts.iter().zip(&self.peers);
+        posts.filter_map(|(post, peers)| (peers.load(Relaxed) > 0).then_some(post))
     }
 
     /// Sends text on the data channel called `label`, to one peer or to all. False if too much waits already.
     pub fn send_text(&self, peer: Option<PeerId>, label: &'static str, text: &str) -> bool {
-        if self.network.commands.len() >= MAX_WAITING {
+        let text: Arc<str> = text.into();
+        let shard = peer.and_then(|peer| self.shard_of(peer));
+        let posts: Vec<&Post> = match (peer, shard) {
+            (None, _) => self.posts_with_peers().collect(),
+            (Some(_), shard) => shard
+                .and_then(|shard| self.network.posts.get(shard))
+                .into_iter()
+                .collect(),
+        };
+        if posts.iter().any(|post| post.backlog() >= MAX_WAITING) {
             return false;
         }
-        self.network.command(Command::Text {
-            stream: self.id,
-            peer,
-            label,
-            text: text.into(),
-        });
+        for post in posts {
+            post.command(Command::Text {
+                stream: self.id,
+                peer,
+                label,
+                text: text.clone(),
+            });
+        }
         true
     }
 
@@ -277,15 +349,20 @@ impl StreamHandle {
         self.network.port()
     }
 
-    /// Access units that the network thread had no time for.
-    pub fn dropped(&self) -> u64 {
-        self.network.dropped.load(Ordering::Relaxed)
+    /// What was sent and refused so far.
+    pub fn stats(&self) -> NetworkStats {
+        self.hub.counters.snapshot()
     }
 }
 
 impl Drop for StreamHandle {
     fn drop(&mut self) {
-        self.network.command(Command::RemoveStream { id: self.id });
+        for session in self.sessions.lock().values() {
+            self.count(session.shard, -1);
+        }
+        for post in &*self.network.posts {
+            post.command(Command::RemoveStream { id: self.id });
+        }
     }
 }
 
@@ -388,6 +465,7 @@ mod tests {
         let network = Network::start(&NetworkConfig {
             port: 0,
             listen_ips: vec!["127.0.0.1".parse().unwrap()],
+            threads: 2,
         });
         let stream = Arc::new(network.unwrap()).add_stream(Arc::new(Nobody));
         stream.ask_stun_servers(vec![server.local_addr().unwrap()]);
@@ -418,6 +496,7 @@ mod tests {
         let config = NetworkConfig {
             port: 0,
             listen_ips: vec!["127.0.0.1".parse().unwrap()],
+            threads: 2,
         };
         let first = Network::open(&config).unwrap();
         let second = Network::open(&config).unwrap();

@@ -18,17 +18,18 @@ use super::srtp::{Keys, Opener};
 use super::stun;
 use crate::event::{PeerId, PeerState};
 
-/// How often a connected peer gets sender reports.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A peer that was not heard for so long counts as disconnected; browsers send a check every 2.5 s.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
 
 /// A peer that was not heard for so long is given up (consent, RFC 7675, lasts 30 s).
 const FAILED_AFTER: Duration = Duration::from_secs(25);
 
-/// Between two rounds of keep-alive checks; the agent itself would be woken five times a second.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two checks of ours once connected: what RFC 7675, 5.1 asks for. (The agent itself would be woken five times
+/// a second.) The browser's own checks, more frequent, show just as well that it is there.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Each peer's interval differs by up to a fifth (RFC 7675, 5.1), so that a thousand do not act at once.
+const KEEP_ALIVE_SPREAD: std::ops::Range<f32> = 0.8..1.2;
 
 /// Addresses that one peer may speak from: each costs checks.
 const MAX_ADDRESSES: usize = 64;
@@ -78,6 +79,7 @@ pub(super) struct Peer {
     /// When a check last proved that the peer is there.
     heard: Instant,
     last_ice_timer: Instant,
+    keep_alive: Duration,
     dtls: Box<Dtls>,
     channels: Option<Box<DataChannels>>,
     opener: Option<Box<Opener>>,
@@ -86,9 +88,6 @@ pub(super) struct Peer {
     path: Option<(SocketAddr, SocketAddr)>,
     state: PeerState,
     created: Instant,
-    next_report: Option<Instant>,
-    /// The timer that the shard keeps for this peer.
-    pub(super) armed: Option<Instant>,
     /// Addresses that proved to be this peer's.
     pub(super) addresses: Vec<SocketAddr>,
 }
@@ -126,14 +125,14 @@ impl Peer {
             ice: Box::new(ice),
             heard: now,
             last_ice_timer: now,
+            keep_alive: KEEP_ALIVE_INTERVAL
+                .mul_f32(rand::Rng::random_range(&mut rand::rng(), KEEP_ALIVE_SPREAD)),
             dtls: Box::new(dtls),
             opener: None,
             outlet: None,
             path: None,
             state: PeerState::Connecting,
             created: now,
-            next_report: None,
-            armed: None,
             addresses: Vec::new(),
         })
     }
@@ -261,13 +260,12 @@ impl Peer {
         };
         self.opener = Some(Box::new(opener));
         self.outlet = Some(Outlet::new(
+            now,
             path,
             sealer,
             (self.offer.video(), self.offer.audio()),
             self.ssrcs,
         ));
-        // A first report soon: without it the browser cannot bring the tracks into step.
-        self.next_report = Some(now + Duration::from_millis(100));
     }
 
     fn handle_srtp(&mut self, data: &[u8], out: &mut Output) {
@@ -297,7 +295,7 @@ impl Peer {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Output) {
         let is_due =
-            self.state == PeerState::Connecting || now >= self.last_ice_timer + KEEP_ALIVE_INTERVAL;
+            self.state == PeerState::Connecting || now >= self.last_ice_timer + self.keep_alive;
         if is_due && self.state != PeerState::Failed {
             self.last_ice_timer = now;
             self.ice.handle_timeout(now);
@@ -308,17 +306,7 @@ impl Peer {
         }
     }
 
-    /// Whether sender reports are due; asks once each time.
-    pub(super) fn report_due(&mut self, now: Instant) -> bool {
-        let due = self.next_report.is_some_and(|at| at <= now) && self.outlet.is_some();
-        if due {
-            self.next_report = Some(now + REPORT_INTERVAL);
-        }
-        due
-    }
-
     pub(super) fn next_timeout(&mut self) -> Option<Instant> {
-        let report = self.next_report.filter(|_| self.outlet.is_some());
         let channels = self
             .channels
             .as_ref()
@@ -329,18 +317,12 @@ impl Peer {
             .filter(|_| self.state != PeerState::Failed);
         let ice = match self.state {
             PeerState::Connecting => ice,
-            _ => ice.map(|at| at.max(self.last_ice_timer + KEEP_ALIVE_INTERVAL)),
+            _ => ice.map(|at| at.max(self.last_ice_timer + self.keep_alive)),
         };
-        [
-            ice,
-            self.dtls.poll_timeout(),
-            channels,
-            report,
-            self.patience(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [ice, self.dtls.poll_timeout(), channels, self.patience()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Says good-bye.

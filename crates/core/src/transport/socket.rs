@@ -1,5 +1,8 @@
 //! The UDP sockets behind one port: batches in, segmented sends out, with the kernel's help where it offers
 //! any (quinn-udp: `recvmmsg` and GRO, UDP GSO; plain calls elsewhere).
+//!
+//! Several shards share a port. On Linux each has a socket of its own and the kernel deals the datagrams out by
+//! address (`SO_REUSEPORT`); elsewhere all send through one socket, and the first shard receives for all.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket};
@@ -7,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket as StdUdpSocket
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// Kernel buffers: a 100-packet keyframe to some hundred viewers at once, and their feedback.
 const SOCKET_BUFFER: usize = 8 << 20;
@@ -28,28 +31,58 @@ struct Bound {
 /// All sockets of one shard; they share a port.
 pub(super) struct Sockets {
     bound: Vec<Bound>,
+    /// Whether another shard receives what comes to them.
+    send_only: bool,
+}
+
+/// What one look at a socket brought; reused from look to look.
+pub(super) struct Batch {
     buffers: Vec<Vec<u8>>,
+    metas: [RecvMeta; BATCH_SIZE],
+    count: usize,
+    bound: SocketAddr,
+}
+
+impl Default for Batch {
+    /// One without room, to stand in for one that is in use.
+    fn default() -> Self {
+        Self {
+            buffers: Vec::new(),
+            metas: [RecvMeta::default(); BATCH_SIZE],
+            count: 0,
+            bound: any_address(true),
+        }
+    }
+}
+
+impl Batch {
+    pub(super) fn new() -> Self {
+        Self {
+            buffers: vec![vec![0; RECEIVE_BUFFER]; BATCH_SIZE],
+            ..Self::default()
+        }
+    }
+
+    /// Our address, the sender's, and each datagram.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, SocketAddr, &[u8])> {
+        let received = self.metas.iter().zip(&self.buffers).take(self.count);
+        received.flat_map(|(meta, buffer)| {
+            let ip = meta.dst_ip.unwrap_or(self.bound.ip());
+            let local = SocketAddr::new(ip, self.bound.port());
+            let data = buffer.get(..meta.len).unwrap_or_default();
+            data.chunks(meta.stride.max(1))
+                .map(move |datagram| (local, meta.addr, datagram))
+        })
+    }
 }
 
 impl Sockets {
-    /// Binds `port` (0: any) on each of `ips`, or on every address of the machine.
-    pub(super) fn bind(ips: &[IpAddr], port: u16) -> io::Result<Self> {
-        let wildcard = [
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        ];
+    /// Binds `port` (0: any) on each of `ips`, or on every address of the machine, once for each of `shards`.
+    pub(super) fn bind(ips: &[IpAddr], port: u16, shards: usize) -> io::Result<Vec<Self>> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for _ in 0..PORT_ATTEMPTS {
-            let attempt = if ips.is_empty() {
-                bind_all(&wildcard, port, true)
-            } else {
-                bind_all(ips, port, false)
-            };
-            match attempt {
-                Ok(bound) => {
-                    let buffers = vec![vec![0; RECEIVE_BUFFER]; BATCH_SIZE];
-                    return Ok(Self { bound, buffers });
-                }
+            match Self::bind_first(ips, port) {
+                Ok(first) => return first.share(shards),
                 // Another socket had the port that the first one was given: draw again.
                 Err(error) if port == 0 && error.kind() == io::ErrorKind::AddrInUse => last = error,
                 Err(error) => return Err(error),
@@ -58,7 +91,48 @@ impl Sockets {
         Err(last)
     }
 
+    /// The first shard's sockets. They do not share the port yet, so that one which anybody has is an error.
+    fn bind_first(ips: &[IpAddr], port: u16) -> io::Result<Self> {
+        let wildcard = [any_address(true).ip(), any_address(false).ip()];
+        let bound = if ips.is_empty() {
+            bind_all(&wildcard, port, true)
+        } else {
+            bind_all(ips, port, false)
+        }?;
+        Ok(Self {
+            bound,
+            send_only: false,
+        })
+    }
+
+    /// These sockets, and as many for each further shard.
+    fn share(self, shards: usize) -> io::Result<Vec<Self>> {
+        if shards > 1 && HAS_REUSEPORT {
+            for bound in &self.bound {
+                set_reuse_port(&SockRef::from(&bound.socket))?;
+            }
+        }
+        let mut all = vec![self];
+        while all.len() < shards
+            && let Some(first) = all.first()
+        {
+            let copy = |bound: &Bound| match HAS_REUSEPORT {
+                true => bind_one(bound.address, true),
+                false => bound.another_handle(),
+            };
+            let bound = first.bound.iter().map(copy).collect::<io::Result<_>>()?;
+            all.push(Self {
+                bound,
+                send_only: !HAS_REUSEPORT,
+            });
+        }
+        Ok(all)
+    }
+
     pub(super) fn register(&mut self, registry: &Registry) -> io::Result<()> {
+        if self.send_only {
+            return Ok(());
+        }
         for (position, bound) in self.bound.iter_mut().enumerate() {
             registry.register(&mut bound.socket, Token(position), Interest::READABLE)?;
         }
@@ -75,41 +149,24 @@ impl Sockets {
         (v4, self.bound.iter().any(|bound| bound.address.is_ipv6()))
     }
 
-    /// Receives one batch from the socket at `position`; `take` gets our address, the sender's and each
-    /// datagram. False once nothing waits any more.
-    pub(super) fn receive(
-        &mut self,
-        position: usize,
-        mut take: impl FnMut(SocketAddr, SocketAddr, &[u8]),
-    ) -> bool {
-        let Some(bound) = self.bound.get(position) else {
+    /// Receives one batch from the socket at `position`. False once nothing waits any more.
+    pub(super) fn receive(&self, position: usize, batch: &mut Batch) -> bool {
+        batch.count = 0;
+        let Some(bound) = self.bound.get(position).filter(|_| !self.send_only) else {
             return false;
         };
-        let mut slices: Vec<IoSliceMut<'_>> = self
-            .buffers
-            .iter_mut()
-            .map(|buffer| IoSliceMut::new(buffer))
-            .collect();
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        let mut buffers = batch.buffers.iter_mut();
+        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(buffers.next().map_or(&mut [], Vec::as_mut)));
         // The error is taken through mio, which then knows whether to report the socket again.
         let received = bound.socket.try_io(|| {
             bound
                 .state
-                .recv((&bound.socket).into(), &mut slices, &mut metas)
+                .recv((&bound.socket).into(), &mut slices, &mut batch.metas)
         });
-        let Ok(count) = received else { return false };
-        drop(slices);
-        for (meta, buffer) in metas.iter().zip(&self.buffers).take(count) {
-            let local = SocketAddr::new(
-                meta.dst_ip.unwrap_or(bound.address.ip()),
-                bound.address.port(),
-            );
-            let data = buffer.get(..meta.len).unwrap_or_default();
-            for datagram in data.chunks(meta.stride.max(1)) {
-                take(local, meta.addr, datagram);
-            }
-        }
-        true
+        batch.bound = bound.address;
+        batch.count = *received.as_ref().unwrap_or(&0);
+        received.is_ok()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -164,11 +221,50 @@ impl Sockets {
     }
 }
 
+impl Bound {
+    /// The same socket under another descriptor.
+    fn another_handle(&self) -> io::Result<Self> {
+        let socket = SockRef::from(&self.socket).try_clone()?;
+        Self::new(socket.into())
+    }
+
+    fn new(socket: StdUdpSocket) -> io::Result<Self> {
+        let address = socket.local_addr()?;
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self {
+            socket: UdpSocket::from_std(socket),
+            state,
+            address,
+        })
+    }
+}
+
+/// Whether the kernel deals out the datagrams of sockets that share a port. (BSD only lets them share it.)
+const HAS_REUSEPORT: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+#[cfg(unix)]
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(unix))]
+fn set_reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The kernel is to choose.
+pub(super) fn any_address(v4: bool) -> SocketAddr {
+    match v4 {
+        true => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        false => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
 /// Binds every address to one port. With `any_family` a family that the machine lacks is left out.
 fn bind_all(ips: &[IpAddr], mut port: u16, any_family: bool) -> io::Result<Vec<Bound>> {
     let mut all: Vec<Bound> = Vec::with_capacity(ips.len());
     for ip in ips {
-        match bind_one(SocketAddr::new(*ip, port)) {
+        match bind_one(SocketAddr::new(*ip, port), false) {
             Ok(bound) => {
                 port = bound.address.port();
                 all.push(bound);
@@ -184,7 +280,7 @@ fn bind_all(ips: &[IpAddr], mut port: u16, any_family: bool) -> io::Result<Vec<B
     Ok(all)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<Bound> {
+fn bind_one(address: SocketAddr, shares_port: bool) -> io::Result<Bound> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::DGRAM,
@@ -193,17 +289,59 @@ fn bind_one(address: SocketAddr) -> io::Result<Bound> {
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
+    if shares_port {
+        set_reuse_port(&socket)?;
+    }
     socket.set_nonblocking(true)?;
     // The kernel may grant less; that costs packets only in bursts, which are counted.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
     socket.bind(&address.into())?;
-    let socket = StdUdpSocket::from(socket);
-    let address = socket.local_addr()?;
-    let state = UdpSocketState::new((&socket).into())?;
-    Ok(Bound {
-        socket: UdpSocket::from_std(socket),
-        state,
-        address,
-    })
+    Bound::new(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn shards_share_a_port_that_nobody_else_gets() {
+        let shards = Sockets::bind(&[LOOPBACK], 0, 3).unwrap();
+        let port = shards[0].port();
+        assert!(shards.len() == 3 && shards.iter().all(|sockets| sockets.port() == port));
+        let error = Sockets::bind(&[LOOPBACK], port, 3).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(shards);
+        Sockets::bind(&[LOOPBACK], port, 1).unwrap();
+    }
+
+    #[test]
+    fn what_comes_to_a_shared_port_comes_once() {
+        let shards = Sockets::bind(&[LOOPBACK], 0, 4).unwrap();
+        let senders: Vec<StdUdpSocket> = (0..64)
+            .map(|_| StdUdpSocket::bind((LOOPBACK, 0)).unwrap())
+            .collect();
+        for (n, sender) in senders.iter().enumerate() {
+            let to = (LOOPBACK, shards[0].port());
+            assert_eq!(sender.send_to(&[n as u8], to).unwrap(), 1);
+        }
+        let (mut batch, mut came, mut receivers) = (Batch::new(), Vec::new(), 0);
+        for sockets in &shards {
+            let before = came.len();
+            while sockets.receive(0, &mut batch) {
+                for (local, remote, data) in batch.datagrams() {
+                    assert_eq!(local, SocketAddr::new(LOOPBACK, shards[0].port()));
+                    let sender = &senders[usize::from(data[0])];
+                    assert_eq!(remote, sender.local_addr().unwrap());
+                    came.push(data[0]);
+                }
+            }
+            receivers += usize::from(came.len() > before);
+        }
+        came.sort_unstable();
+        assert_eq!(came, (0..64).collect::<Vec<u8>>());
+        assert!(receivers > 1 || !HAS_REUSEPORT);
+    }
 }
