@@ -25,6 +25,8 @@ export declare class NativeServer {
   peers(): string
   /** How many peers there are. */
   peerCount(): number
+  /** What was sent and refused. */
+  networkStats(): NativeNetworkStats
   /** False: there is no such peer. */
   sendAnswer(peerId: string, answer: string): boolean
   /** False: there is no such peer. */
@@ -107,6 +109,26 @@ export interface NativeMetrics {
   queuedAudioMs: number
   lastFrameError?: string
   lastChunkError?: string
+}
+
+/** What was sent to all viewers since the last start, and what was refused. JavaScript counts in doubles. */
+export interface NativeNetworkStats {
+  /** RTP packets sent, retransmissions included. */
+  packetsSent: number
+  /** Their bytes above UDP. */
+  bytesSent: number
+  /** Packets sent again because a viewer asked. */
+  retransmittedPackets: number
+  /** Packets asked for and not sent again. */
+  refusedNacks: number
+  /** Keyframes asked for more often than a viewer may. */
+  refusedKeyframeRequests: number
+  /** Datagrams of viewers who sent more than a viewer may. */
+  refusedDatagrams: number
+  /** Frames and sound that a viewer did not get because the socket was full. */
+  blockedUnits: number
+  /** Frames and sound that nobody got because the network thread was late. */
+  lateUnits: number
 }
 
 /** What became of a start: the port, or why there is none. */

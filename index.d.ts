@@ -41,6 +41,11 @@ export interface WebRTCConfig {
   listenIps?: string[];
   /** Addresses told to browsers in the place of the local ones, for NAT and containers. Default none. */
   announcedIps?: string[];
+  /**
+   * Threads that send to the viewers and hear them, behind the one UDP port, 1 to 32. Each carries a thousand viewers
+   * or more (`docs/performance.md`). Default 1.
+   */
+  networkThreads?: number;
 }
 
 /** What the microphone path does with what it hears. */
@@ -238,6 +243,26 @@ export interface IceCandidate {
   usernameFragment?: string | null;
 }
 
+/** What was sent to all viewers since the server last started, and what was refused. */
+export interface NetworkStats {
+  /** RTP packets sent, retransmissions included. */
+  packetsSent: number;
+  /** Their bytes, without UDP and IP headers. */
+  bytesSent: number;
+  /** Packets sent again because a viewer had lost them (NACK). */
+  retransmittedPackets: number;
+  /** Packets asked for and not sent again: too many in a second, or too old. */
+  refusedNacks: number;
+  /** Keyframes asked for (PLI, FIR) more often than a viewer may: six at once, then one every two seconds. */
+  refusedKeyframeRequests: number;
+  /** Datagrams of viewers who sent more than a viewer may (1,000 a second); they were not read. */
+  refusedDatagrams: number;
+  /** Frames and pieces of sound that a viewer did not get because the socket was full, up to its next keyframe. */
+  blockedUnits: number;
+  /** Frames and pieces of sound that nobody got because the network thread came to them more than 200 ms late. */
+  lateUnits: number;
+}
+
 /** Events that the application came too late for, because it kept the JavaScript thread busy. */
 export interface DroppedEvents {
   /** `incoming-audio` and `utterance`. */
@@ -409,6 +434,9 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
   /** Events that were dropped since the server was made. */
   getDroppedEvents(): DroppedEvents;
 
+  /** What was sent to the viewers, and what was refused. All zero while the server does not run. */
+  getNetworkStats(): NetworkStats;
+
   /** Sends an SDP answer to a client as it is. False, with a warning: there is no such client. */
   sendAnswer(peerId: string, answer: SessionDescription): boolean;
 
@@ -438,6 +466,8 @@ export interface StreamingStatus {
   peerCount: number;
   /** Those of the bridge. */
   metrics: MediaMetrics;
+  /** What the server sent and refused. */
+  network: NetworkStats;
   /** Those of the server. */
   droppedEvents: DroppedEvents;
 }

@@ -144,6 +144,10 @@ class WebRTCStreamingServer extends EventEmitter {
     return this.#native.droppedEvents();
   }
 
+  getNetworkStats() {
+    return this.#native.networkStats();
+  }
+
   sendAnswer(peerId, answer) {
     const known = this.#native.sendAnswer(String(peerId), json("answer", answer));
     if (!known) warn(this, `cannot send an answer: unknown peer ${peerId}`);
@@ -260,6 +264,7 @@ class StreamingSystem {
       port,
       peerCount: this.server.getPeerCount(),
       metrics: this.bridge.getMetrics(),
+      network: this.server.getNetworkStats(),
       droppedEvents: this.server.getDroppedEvents(),
     };
   }

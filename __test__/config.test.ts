@@ -38,6 +38,8 @@ const badWebrtc: [option: string, value: Bad, received: string][] = [
   ["audioCodec", "aac", '"aac"'],
   ["autoAnswer", 1, "1"],
   ["udpPort", 65536, "65536"],
+  ["networkThreads", 0, "0"],
+  ["networkThreads", 33, "33"],
   ["listenIps", "127.0.0.1", '"127.0.0.1"'],
   ["listenIps", ["nowhere"], "nowhere"],
   ["announcedIps", [7], "7"],

@@ -323,6 +323,7 @@ describe("listeners", () => {
     await last;
     expect(seen).toEqual([...Array(200).keys()]);
     expect(server.getDroppedEvents()).toEqual({ audio: 0, messages: 0, state: 0 });
+    expect(new Set(Object.values(server.getNetworkStats()))).toEqual(new Set([0]));
   });
 });
 

@@ -28,6 +28,27 @@ struct Host {
     is_closed: Mutex<bool>,
 }
 
+/// What was sent to all viewers since the last start, and what was refused. JavaScript counts in doubles.
+#[napi(object, object_from_js = false)]
+pub struct NativeNetworkStats {
+    /// RTP packets sent, retransmissions included.
+    pub packets_sent: f64,
+    /// Their bytes above UDP.
+    pub bytes_sent: f64,
+    /// Packets sent again because a viewer asked.
+    pub retransmitted_packets: f64,
+    /// Packets asked for and not sent again.
+    pub refused_nacks: f64,
+    /// Keyframes asked for more often than a viewer may.
+    pub refused_keyframe_requests: f64,
+    /// Datagrams of viewers who sent more than a viewer may.
+    pub refused_datagrams: f64,
+    /// Frames and sound that a viewer did not get because the socket was full.
+    pub blocked_units: f64,
+    /// Frames and sound that nobody got because the network thread was late.
+    pub late_units: f64,
+}
+
 /// What became of a start: the port, or why there is none.
 #[napi(object, object_from_js = false)]
 pub struct NativeStart {
@@ -96,6 +117,22 @@ impl NativeServer {
     #[napi]
     pub fn peer_count(&self) -> u32 {
         self.host.server.peer_count() as u32
+    }
+
+    /// What was sent and refused.
+    #[napi]
+    pub fn network_stats(&self) -> NativeNetworkStats {
+        let stats = self.host.server.network_stats();
+        NativeNetworkStats {
+            packets_sent: stats.packets as f64,
+            bytes_sent: stats.bytes as f64,
+            retransmitted_packets: stats.retransmitted as f64,
+            refused_nacks: stats.refused_nacks as f64,
+            refused_keyframe_requests: stats.refused_keyframe_requests as f64,
+            refused_datagrams: stats.refused_datagrams as f64,
+            blocked_units: stats.blocked_units as f64,
+            late_units: stats.late_units as f64,
+        }
     }
 
     /// False: there is no such peer.

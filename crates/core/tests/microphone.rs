@@ -7,20 +7,10 @@ use std::time::{Duration, Instant};
 
 use avatar_core::event::{Event, PeerId, Speech};
 use avatar_viewer::{Viewer, ViewerOptions};
-use opus::{Application, Channels, Encoder};
 use serde_json::json;
-use support::{PATIENCE, System, correlation, now_ms, peer_id, speech};
+use support::{PATIENCE, System, correlation, now_ms, opus, peer_id, speech};
 
 const RATE: usize = 16_000;
-
-/// What a browser makes of mono sound at 16 kHz: Opus packets of 20 ms.
-fn opus(samples: &[i16]) -> Vec<Vec<u8>> {
-    let mut encoder = Encoder::new(RATE as u32, Channels::Mono, Application::Voip).unwrap();
-    samples
-        .chunks_exact(RATE / 50)
-        .map(|frame| encoder.encode_vec(frame, 1_500).unwrap())
-        .collect()
-}
 
 async fn speaker(system: &System, samples: &[i16]) -> Viewer {
     Viewer::connect(ViewerOptions {

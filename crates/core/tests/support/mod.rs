@@ -45,13 +45,27 @@ impl System {
 
     /// A system whose signalling listens on `port`.
     pub fn on_port(port: u16, media: serde_json::Value) -> Result<Self, StartError> {
-        let config = ServerConfig::from_json(&json!({
-            "signalingPort": port,
+        Self::with(json!({"signalingPort": port}), media)
+    }
+
+    /// A system with more `webrtc` options than the addresses.
+    pub fn with(
+        mut webrtc: serde_json::Value,
+        media: serde_json::Value,
+    ) -> Result<Self, StartError> {
+        let usual = json!({
+            "signalingPort": 0,
             "signalingHost": "127.0.0.1",
             "listenIps": ["127.0.0.1"],
             "iceServers": [],
-        }))
-        .unwrap();
+        });
+        for (name, value) in usual.as_object().unwrap() {
+            webrtc[name] = match &webrtc[name] {
+                serde_json::Value::Null => value.clone(),
+                given => given.clone(),
+            };
+        }
+        let config = ServerConfig::from_json(&webrtc).unwrap();
         let (sender, events) = channel();
         let sender = Mutex::new(sender);
         let sink: Arc<dyn avatar_core::event::EventSink> =
@@ -270,6 +284,16 @@ pub fn speech(rate: u32) -> Vec<i16> {
     wav[data..]
         .chunks_exact(2)
         .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
+}
+
+/// What a browser makes of mono sound at 16 kHz: Opus packets of 20 ms.
+pub fn opus(samples: &[i16]) -> Vec<Vec<u8>> {
+    let mut encoder =
+        opus::Encoder::new(16_000, opus::Channels::Mono, opus::Application::Voip).unwrap();
+    samples
+        .chunks_exact(320)
+        .map(|frame| encoder.encode_vec(frame, 1_500).unwrap())
         .collect()
 }
 
