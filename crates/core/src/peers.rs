@@ -60,6 +60,12 @@ impl Peers {
         self.0.lock().len()
     }
 
+    pub(crate) fn is_connected(&self, id: PeerId) -> bool {
+        let connected =
+            |entry: &Entry| entry.info.id == id && entry.info.state == PeerState::Connected;
+        self.0.lock().iter().any(connected)
+    }
+
     pub(crate) fn connected(&self) -> usize {
         self.0
             .lock()

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::config::{IceServer, ServerConfig};
 use crate::error::StartError;
-use crate::event::{Event, EventSink, PeerId, PeerInfo, PeerState};
+use crate::event::{Event, EventSink, PeerId, PeerInfo};
 use crate::peers::Peers;
 use crate::process::Process;
 use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, SignallingServer};
@@ -212,10 +212,7 @@ impl Server {
             return 0;
         };
         let reached = match peer {
-            Some(peer) => {
-                let state = |info: &PeerInfo| info.id == peer && info.state == PeerState::Connected;
-                usize::from(self.peers.list().iter().any(state))
-            }
+            Some(peer) => usize::from(self.peers.is_connected(peer)),
             None => self.peers.connected(),
         };
         let text = json!({"command": command, "data": data}).to_string();

@@ -89,9 +89,8 @@ impl Stream {
     ) -> bool {
         let is_late = now.saturating_duration_since(published) > MAX_LATE;
         if track == Track::Video {
-            let was_broken = self.is_broken;
-            self.is_broken = is_late || (was_broken && !unit.keyframe);
-            if self.is_broken && !was_broken && !self.peers.is_empty() {
+            self.is_broken = is_late || self.is_broken && !unit.keyframe;
+            if is_late && !self.peers.is_empty() {
                 self.hub.delegate.keyframe_wanted();
             }
         }
@@ -152,4 +151,76 @@ impl Stream {
 pub(super) struct Receives {
     pub(super) video: bool,
     pub(super) audio: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{PeerId, PeerState};
+    use crate::rtp::Packetizer;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    #[derive(Default)]
+    struct Delegate {
+        keyframes_wanted: AtomicUsize,
+        audiences: Mutex<Vec<(usize, usize)>>,
+    }
+
+    impl StreamDelegate for Delegate {
+        fn state(&self, _: PeerId, _: PeerState) {}
+        fn gone(&self, _: PeerId) {}
+        fn keyframe_wanted(&self) {
+            self.keyframes_wanted.fetch_add(1, Relaxed);
+        }
+        fn audience(&self, viewers: usize, listeners: usize) {
+            self.audiences.lock().push((viewers, listeners));
+        }
+        fn microphone(&self, _: PeerId, _: u16, _: u32, _: bytes::Bytes) {}
+        fn text(&self, _: PeerId, _: &str, _: &str) {}
+    }
+
+    #[test]
+    fn after_a_late_frame_everybody_waits_for_a_keyframe_that_is_in_time() {
+        let delegate = Arc::new(Delegate::default());
+        let mut stream = Stream::new(StreamHub::new(delegate.clone(), 1));
+        stream.peers.push(0);
+        let mut packetizer = Packetizer::default();
+        let start = Instant::now();
+        let mut accepts = |waited_ms: u64, keyframe| {
+            let unit = packetizer
+                .h264(&[0, 0, 1, 0x65, 1], 0, 0.0, keyframe)
+                .unwrap();
+            let now = start + Duration::from_millis(waited_ms);
+            stream.accepts(now, start, Track::Video, &unit)
+        };
+        let in_time = [accepts(200, true), accepts(200, false)];
+        let late = [accepts(201, false), accepts(0, false), accepts(300, true)];
+        let after = [accepts(0, false), accepts(0, true), accepts(0, false)];
+        assert_eq!(in_time, [true, true]);
+        assert_eq!(late, [false, false, false]);
+        assert_eq!(after, [false, true, true]);
+        assert_eq!(delegate.keyframes_wanted.load(Relaxed), 2);
+        assert_eq!(stream.hub.counters.snapshot().late_units, 4);
+    }
+
+    #[test]
+    fn the_audience_is_the_sum_of_all_shards() {
+        let delegate = Arc::new(Delegate::default());
+        let hub = StreamHub::new(delegate.clone(), 2);
+        let mut shards = [Stream::new(hub.clone()), Stream::new(hub)];
+        let nothing = Receives::default();
+        let video = Receives {
+            video: true,
+            audio: false,
+        };
+        let both = Receives {
+            video: true,
+            audio: true,
+        };
+        shards[0].recount(0, nothing, both);
+        shards[1].recount(1, nothing, video);
+        shards[1].recount(1, video, video);
+        shards[0].recount(0, both, nothing);
+        assert_eq!(*delegate.audiences.lock(), [(1, 1), (2, 1), (1, 0)]);
+    }
 }
