@@ -5,7 +5,7 @@
 //! `docs/architecture.md`.
 //!
 //! ```text
-//!  Network (handle) ──commands──► Shard ──datagram──► Peer: STUN → ice, DTLS → dtls → data_channel, SRTP → srtp
+//!  Network (handle) ──commands──► Shard ──datagram──► Peer: STUN → ice, DTLS → dtls → data_channel, SRTP → opener
 //!                     units ──────► 1..n └─access unit─► Outlet: header, seal, send      (the hot path)
 //! ```
 
@@ -16,27 +16,32 @@ mod dtls;
 mod ice;
 mod limit;
 mod network;
+mod opener;
 mod outlet;
 mod peer;
 mod reflexive;
 mod rtcp;
+mod rtp_header;
 mod sdp;
 mod shard;
 mod socket;
 mod srtp;
 mod stun;
+mod uplink;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::event::{PeerId, PeerState};
+use crate::microphone::{Hearing, Spurt};
 
 pub use counters::NetworkStats;
 pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
 pub use network::{MAX_THREADS, Network, NetworkConfig, StreamHandle};
 pub use outlet::Track;
-pub use sdp::{AnswerParameters, Offer, OfferError};
+pub use sdp::{AnswerParameters, MicrophoneTrack, Offer, OfferError};
 
 /// One avatar's stream within the process.
 pub(crate) type StreamId = u64;
@@ -59,8 +64,10 @@ pub trait StreamDelegate: Send + Sync + 'static {
     fn keyframe_wanted(&self);
     /// How many peers receive video and audio.
     fn audience(&self, viewers: usize, listeners: usize);
-    /// A packet of a peer's microphone.
-    fn microphone(&self, peer: PeerId, sequence: u16, timestamp: u32, payload: Bytes);
+    /// What it wants of its peers' microphones; asked once.
+    fn hearing(&self) -> Arc<Hearing>;
+    /// What came of a peer's microphone, as far as that is wanted.
+    fn microphone(&self, peer: PeerId, spurt: Spurt);
     /// A text message on a peer's data channel.
     fn text(&self, peer: PeerId, label: &str, text: &str);
 }

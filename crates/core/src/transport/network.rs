@@ -23,6 +23,7 @@ use super::socket::Sockets;
 use super::{StreamDelegate, StreamId};
 use crate::error::StartError;
 use crate::event::PeerId;
+use crate::microphone::Hearing;
 use crate::rtp::AccessUnit;
 
 /// Commands that may wait for a shard before messages for data channels are refused.
@@ -126,6 +127,7 @@ impl Network {
     pub fn add_stream(self: &Arc<Self>, delegate: Arc<dyn StreamDelegate>) -> StreamHandle {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Relaxed);
+        let hearing = delegate.hearing();
         let hub = StreamHub::new(delegate, self.posts.len());
         for post in &*self.posts {
             let hub = hub.clone();
@@ -142,6 +144,7 @@ impl Network {
                 video_rtx: ssrc(),
                 audio: ssrc(),
             },
+            hearing,
             sessions: Mutex::default(),
         }
     }
@@ -182,6 +185,7 @@ pub struct StreamHandle {
     /// How many of its peers each thread has: who has none need not be told of anything.
     peers: Vec<AtomicUsize>,
     ssrcs: Ssrcs,
+    hearing: Arc<Hearing>,
     sessions: Mutex<HashMap<PeerId, Session>>,
 }
 
@@ -224,6 +228,7 @@ impl StreamHandle {
             offer,
             local,
             ssrcs: self.ssrcs,
+            hearing: Arc::clone(&self.hearing),
         };
         let stream = self.id;
         let setup = Box::new(setup);
@@ -452,7 +457,10 @@ mod tests {
         fn gone(&self, _: PeerId) {}
         fn keyframe_wanted(&self) {}
         fn audience(&self, _: usize, _: usize) {}
-        fn microphone(&self, _: PeerId, _: u16, _: u32, _: bytes::Bytes) {}
+        fn hearing(&self) -> Arc<Hearing> {
+            Hearing::new(&Default::default(), Arc::new(|_: crate::event::Event| ()))
+        }
+        fn microphone(&self, _: PeerId, _: crate::microphone::Spurt) {}
         fn text(&self, _: PeerId, _: &str, _: &str) {}
     }
 

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use super::offer::AUDIO_LEVEL;
 use super::{Direction, DtlsRole, Line, Offer, Section, Ssrcs};
 use crate::transport::Credentials;
 
@@ -32,8 +33,13 @@ impl Offer {
         let _ = write!(
             sdp,
             "v=0\r\no=- {session} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-             a=group:BUNDLE {}\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS avatar\r\n",
-            mids.join(" ")
+             a=group:BUNDLE {}\r\n{}a=msid-semantic: WMS avatar\r\n",
+            mids.join(" "),
+            if self.mixed_extensions {
+                "a=extmap-allow-mixed\r\n"
+            } else {
+                ""
+            }
         );
         let (_, first) = self.transport_section();
         for (position, line) in self.lines.iter().enumerate() {
@@ -91,6 +97,10 @@ impl Line {
                     "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}\r\n",
                     section.format_parameters
                 );
+                if let Some(id) = section.level_extension {
+                    // We only read it.
+                    let _ = write!(sdp, "a=extmap:{id}/recvonly {AUDIO_LEVEL}\r\n");
+                }
                 write_rtp(sdp, section.direction, "audio", ours.ssrcs.audio, None);
             }
             Section::Video(section) => {

@@ -43,6 +43,8 @@ struct RtpSection {
     payload_type: u8,
     rtx_payload_type: Option<u8>,
     format_parameters: String,
+    /// The name, in its packets, of the level of what the offerer sends (RFC 6464).
+    level_extension: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct Offer {
     pub candidates: Vec<String>,
     /// The codecs of a video section that has none of ours.
     pub unusable_video: Option<Vec<String>>,
+    /// Whether its extensions may be written in both forms (RFC 8285, 6).
+    mixed_extensions: bool,
     lines: Vec<Line>,
 }
 
@@ -86,6 +90,15 @@ pub struct SendTrack {
     pub payload_type: u8,
     /// RTX payload type (RFC 4588), where negotiated.
     pub rtx_payload_type: Option<u8>,
+}
+
+/// What a viewer sends of its microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MicrophoneTrack {
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// Which header extension tells how loud a packet is (RFC 6464), where negotiated.
+    pub level_extension: Option<u8>,
 }
 
 /// The SSRCs of a stream; the same for every viewer.
@@ -116,10 +129,13 @@ impl Offer {
         })
     }
 
-    /// The payload type of the offerer's microphone.
-    pub fn microphone(&self) -> Option<u8> {
+    /// The offerer's microphone.
+    pub fn microphone(&self) -> Option<MicrophoneTrack> {
         self.lines.iter().find_map(|line| match &line.section {
-            Section::Audio(section) if section.direction.receive => Some(section.payload_type),
+            Section::Audio(section) if section.direction.receive => Some(MicrophoneTrack {
+                payload_type: section.payload_type,
+                level_extension: section.level_extension,
+            }),
             _ => None,
         })
     }
@@ -191,7 +207,11 @@ mod tests {
                 rtx_payload_type: Some(109)
             })
         );
-        assert_eq!(offer.microphone(), Some(111));
+        let microphone = MicrophoneTrack {
+            payload_type: 111,
+            level_extension: Some(1),
+        };
+        assert_eq!(offer.microphone(), Some(microphone));
         assert_eq!(offer.sctp_port(), Some(5000));
         let sdp = answer(&offer);
         for line in [

@@ -243,8 +243,8 @@ impl Shard {
         };
         let peer = &mut member.peer;
         let delegate = &stream.hub.delegate;
-        for (sequence, timestamp, payload) in out.microphone {
-            delegate.microphone(peer.id, sequence, timestamp, payload);
+        if !out.microphone.packets.is_empty() {
+            delegate.microphone(peer.id, out.microphone);
         }
         for text in out.texts {
             delegate.text(peer.id, &text.label, &text.text);
