@@ -362,4 +362,4 @@ fn ticks(ticks: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ const MS: Duration = Duration::from_millis(1);
 const T0: f64 = 1_700_000_000_000.0;
 
 /// 20 ms Opus packets as a browser makes them: 48 kHz clock, in-band FEC.
-pub(super) fn packets(samples: &[i16], rate: u32, dtx: bool) -> Vec<Vec<u8>> {
+pub(crate) fn packets(samples: &[i16], rate: u32, dtx: bool) -> Vec<Vec<u8>> {
     let voip = opus::Application::Voip;
     let mut encoder = opus::Encoder::new(rate, opus::Channels::Mono, voip).unwrap();
     encoder.set_bitrate(opus::Bitrate::Bits(32_000)).unwrap();
@@ -32,7 +32,7 @@ fn packet(received: Instant, sequence: u16, timestamp: u32, payload: &[u8]) -> M
 }
 
 /// Half a second of silence, the recording, and a second of silence: and where the voice begins, in ms.
-fn speech() -> (Vec<i16>, u32) {
+pub(crate) fn speech() -> (Vec<i16>, u32) {
     let (speech, rate) = read_wav("speech-16k.wav");
     assert_eq!(rate, 16_000);
     let onset = speech.iter().position(|s| s.unsigned_abs() > 800).unwrap();
@@ -329,4 +329,46 @@ fn one_packet_is_cheap() {
         costs[costs.len() / 2],
         costs[costs.len() * 95 / 100]
     );
+}
+
+/// `cargo test -p avatar-core how_quiet -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: prints how loud what the gate lets through is"]
+fn how_quiet_speech_may_be() {
+    let (samples, _) = speech();
+    for fall_db in (0..=60).step_by(5) {
+        let gain = 10_f64.powf(-f64::from(fall_db) / 20.0);
+        let quiet: Vec<i16> = samples
+            .iter()
+            .map(|&s| (f64::from(s) * gain).round() as i16)
+            .collect();
+        let (events, _) = hear(
+            &MicrophoneConfig::default(),
+            &packets(&quiet, 16_000, false),
+            |_| Some(0),
+        );
+        let heard: Vec<_> = utterances(&events)
+            .iter()
+            .map(|u| {
+                let from = ((u.timestamp_ms - T0).max(0.0) * 16.0) as usize;
+                let to = (from + u.data.len() / 2).min(quiet.len());
+                let peak = quiet[from..to].chunks(320).map(level).min();
+                (from / 16, (to - from) / 16, peak)
+            })
+            .collect();
+        let loudest = quiet.chunks(320).map(level).min();
+        println!(
+            "{fall_db} dB less, loudest {loudest:?}: {heard:?} (start ms, length ms, loudest packet -dBov)"
+        );
+    }
+}
+
+/// What a browser writes into the extension (RFC 6464): the root mean square in -dBov.
+pub(crate) fn level(samples: &[i16]) -> u8 {
+    let squares: f64 = samples
+        .iter()
+        .map(|&s| (f64::from(s) / 32_768.0).powi(2))
+        .sum();
+    let level = -10.0 * (squares / samples.len() as f64).log10();
+    level.round().clamp(0.0, 127.0) as u8
 }

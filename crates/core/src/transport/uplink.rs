@@ -137,3 +137,6 @@ fn proceed(
         payload: Bytes::from(payload),
     })
 }
+
+#[cfg(test)]
+mod tests;
