@@ -108,13 +108,18 @@ impl Hearing {
     /// What that asks of each microphone.
     pub fn attention(&self) -> Attention {
         let Wanted { chunks, utterances } = self.wanted();
-        if chunks && !self.voice_gating.load(Relaxed) {
+        if chunks && !self.gates_voice() {
             Attention::Everything
         } else if chunks || utterances {
             Attention::Speech
         } else {
             Attention::Nothing
         }
+    }
+
+    /// Whether chunks come only while somebody speaks.
+    pub fn gates_voice(&self) -> bool {
+        self.voice_gating.load(Relaxed)
     }
 
     /// How much of the time before a loud packet is to be decoded with it.

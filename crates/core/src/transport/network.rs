@@ -220,6 +220,7 @@ impl StreamHandle {
             local: &local,
             fingerprint: &common.identity.fingerprint,
             ssrcs: self.ssrcs,
+            silence_may_be_left_out: self.hearing.gates_voice(),
             candidates: &candidates,
         });
         let early = offer.candidates.clone();

@@ -21,9 +21,6 @@ const MAX_SSRCS: usize = 8;
 /// Packets within which a repeated one is noticed; older ones are refused.
 pub(super) const REPLAY_WINDOW: usize = u128::BITS as usize;
 
-/// RFC 7714, 12: the tag of both AES-GCM profiles.
-const TAG: usize = 16;
-
 /// Opens what comes in.
 pub(super) enum Opener {
     Gcm(Box<GcmOpener>),

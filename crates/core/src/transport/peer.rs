@@ -72,6 +72,8 @@ pub(super) struct Output {
     pub(super) texts: Vec<Incoming>,
     /// Its state, if that changed.
     pub(super) state: Option<PeerState>,
+    /// It was handed media: no protocol has anything to send for it, and no timer moves.
+    pub(super) only_media: bool,
 }
 
 pub(super) struct Peer {
@@ -278,6 +280,7 @@ impl Peer {
     }
 
     fn handle_srtp(&mut self, now: Instant, data: &[u8], out: &mut Output) {
+        out.only_media = true;
         let Some(opener) = &mut self.opener else {
             return;
         };

@@ -62,7 +62,11 @@ impl Uplink {
         let verdict = self.activity.judge(now, level, attention, release);
         let is_genuine = match verdict {
             Verdict::Ignore => false,
-            Verdict::Prove => self.open(now, &header, packet, opener).is_some(),
+            Verdict::Prove => {
+                let is_genuine = self.open(now, &header, packet, opener).is_some();
+                self.pre_roll.release();
+                is_genuine
+            }
             Verdict::Keep => self.keep(now, &header, packet, opener),
             Verdict::Begin => {
                 let is_genuine = self.keep(now, &header, packet, opener);

@@ -16,6 +16,8 @@ pub struct AnswerParameters<'a> {
     pub fingerprint: &'a str,
     /// What we send as.
     pub ssrcs: Ssrcs,
+    /// Whether the browser may send next to nothing while nothing is said (`usedtx`, RFC 7587, 6.1).
+    pub silence_may_be_left_out: bool,
     /// `candidate:` lines that say where the browser may reach us, best first.
     pub candidates: &'a [String],
 }
@@ -94,8 +96,13 @@ impl Line {
                 let pt = section.payload_type;
                 let _ = write!(
                     sdp,
-                    "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}\r\n",
-                    section.format_parameters
+                    "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}{}\r\n",
+                    section.format_parameters,
+                    if section.direction.receive && ours.silence_may_be_left_out {
+                        ";usedtx=1"
+                    } else {
+                        ""
+                    }
                 );
                 if let Some(id) = section.level_extension {
                     // We only read it.

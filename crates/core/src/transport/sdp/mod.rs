@@ -178,7 +178,12 @@ mod tests {
     const OFFER: &str = include_str!("../chromium-offer.sdp");
 
     fn answer(offer: &Offer) -> String {
+        answer_with(offer, true)
+    }
+
+    fn answer_with(offer: &Offer, silence_may_be_left_out: bool) -> String {
         offer.answer(&AnswerParameters {
+            silence_may_be_left_out,
             local: &Credentials {
                 ufrag: "uf".into(),
                 password: "pw".into(),
@@ -243,6 +248,73 @@ mod tests {
         let offer = Offer::parse(&audio_only).unwrap();
         assert_eq!(offer.video(), None);
         assert!(!answer(&offer).contains("m=video"));
+    }
+
+    /// The audio section of the answer to Chromium's offer, changed.
+    fn audio(change: impl Fn(&str) -> String, silence_may_be_left_out: bool) -> String {
+        let offer = Offer::parse(&change(OFFER)).unwrap();
+        let sdp = answer_with(&offer, silence_may_be_left_out);
+        let audio = sdp.split("m=").nth(1).unwrap();
+        assert!(audio.starts_with("audio"));
+        audio.to_owned()
+    }
+
+    #[test]
+    fn the_level_of_a_microphone_is_agreed_on_under_the_offered_name() {
+        let extmap = format!("a=extmap:1 {}", offer::AUDIO_LEVEL);
+        for (offered, answered) in [
+            ("a=extmap:1 ", Some("a=extmap:1/recvonly ")),
+            ("a=extmap:1/sendonly ", Some("a=extmap:1/recvonly ")),
+            ("a=extmap:14/sendrecv ", Some("a=extmap:14/recvonly ")),
+            ("a=extmap:1/recvonly ", None),
+            ("a=extmap:1/inactive ", None),
+            ("a=extmap:0 ", None),
+            ("a=extmap:15 ", None),
+            ("a=extmap:256 ", None),
+            ("a=extmap: ", None),
+        ] {
+            let line = format!("{offered}{}", offer::AUDIO_LEVEL);
+            let audio = audio(|sdp| sdp.replace(&extmap, &line), true);
+            let found = audio.lines().find(|line| line.starts_with("a=extmap:"));
+            let expected = answered.map(|name| format!("{name}{}", offer::AUDIO_LEVEL));
+            assert_eq!(found, expected.as_deref(), "{offered}");
+        }
+    }
+
+    #[test]
+    fn who_sends_no_microphone_is_asked_for_no_level() {
+        let (audio_section, rest) = OFFER.split_once("m=video").unwrap();
+        let change = |_: &str| {
+            let silent = audio_section.replace("a=sendrecv", "a=recvonly");
+            assert_ne!(silent, audio_section);
+            format!("{silent}m=video{rest}")
+        };
+        let audio = audio(change, true);
+        assert!(
+            !audio.contains("extmap") && !audio.contains("usedtx"),
+            "{audio}"
+        );
+        assert_eq!(Offer::parse(&change("")).unwrap().microphone(), None);
+    }
+
+    #[test]
+    fn silence_may_be_left_out_unless_it_is_wanted() {
+        let parameters = "a=fmtp:111 minptime=10;useinbandfec=1";
+        for (may, expected) in [(true, ";usedtx=1"), (false, "")] {
+            let audio = audio(str::to_owned, may);
+            let line = audio.lines().find(|line| line.starts_with("a=fmtp"));
+            assert_eq!(line, Some(format!("{parameters}{expected}").as_str()));
+        }
+    }
+
+    #[test]
+    fn mixed_extensions_are_allowed_only_to_who_asks() {
+        let mixed = "a=extmap-allow-mixed";
+        let without = OFFER
+            .replace(&format!("{mixed}\r\n"), "")
+            .replace(&format!("{mixed}\n"), "");
+        assert!(answer(&Offer::parse(OFFER).unwrap()).contains(mixed));
+        assert!(!answer(&Offer::parse(&without).unwrap()).contains(mixed));
     }
 
     #[test]

@@ -208,6 +208,9 @@ impl Shard {
         let mut out = Output::default();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = act(&mut member.peer, now, &mut out);
+            if out.only_media {
+                return (result, None);
+            }
             member.peer.settle(now, &mut out);
             (result, member.peer.next_timeout())
         }));
