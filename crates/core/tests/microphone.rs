@@ -210,7 +210,8 @@ async fn silent_microphones_have_no_decoder_and_one_who_speaks_has() {
     let speaker = telling_speaker(&system, &said).await;
     let peer = peer_id(&speaker);
     let mut most = 0;
-    let hear = listen(&system, &[(peer, &speaker)]);
+    let speakers = [(peer, &speaker)];
+    let hear = listen(&system, &speakers);
     let watch = async {
         eventually("the silent ones have said all", || {
             most = most.max(system.server.microphone_usage().decoders);

@@ -104,6 +104,7 @@ impl PreRoll {
     }
 
     /// What it takes beside its own size.
+    #[cfg(test)]
     pub(crate) fn heap_bytes(&self) -> usize {
         self.bytes.capacity() + self.kept.capacity() * size_of::<Kept>()
     }
