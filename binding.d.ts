@@ -19,6 +19,10 @@ export declare class NativeServer {
   stop(): Promise<void>
   /** Feeds the peers from `source`, and its `media.microphone` options to their microphones. */
   attach(source: NativeSource): void
+  /** Whether anybody listens to `incoming-audio` and to `utterance`. Nobody does until told otherwise. */
+  setListening(chunks: boolean, utterances: boolean): void
+  /** What the microphones cost since the server was started. */
+  microphoneUsage(): NativeMicrophoneUsage
   /** The TCP port, while it listens. */
   get port(): number | null
   /** The peers as a JSON array of the payloads of `peer-connected`. */
@@ -107,6 +111,13 @@ export interface NativeMetrics {
   queuedAudioMs: number
   lastFrameError?: string
   lastChunkError?: string
+}
+
+/** What the microphones cost, in the words of `getMicrophoneUsage()`. */
+export interface NativeMicrophoneUsage {
+  decoders: number
+  packets: number
+  dropped: number
 }
 
 /** What became of a start: the port, or why there is none. */

@@ -8,9 +8,8 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 use super::*;
 use crate::config::MicrophoneConfig;
 use crate::event::{Event, PeerId, Speech};
-use crate::microphone::Microphone;
-use crate::microphone::Wanted;
 use crate::microphone::tests::{level, packets, speech};
+use crate::microphone::{Microphone, MicrophoneWorker, Wanted};
 use crate::transport::opener::tests::{keys, pair};
 
 const PAYLOAD_TYPE: u8 = 111;
@@ -232,6 +231,40 @@ fn a_silent_microphone_reaches_no_decoder_and_holds_little() {
 }
 
 #[test]
+fn among_five_hundred_open_microphones_the_one_that_speaks_is_decoded() {
+    let worker = MicrophoneWorker::spawn().unwrap();
+    let handle = worker.handle();
+    let hearing = Hearing::new(&MicrophoneConfig::default(), Arc::new(|_: Event| ()));
+    let mut lines: Vec<Line> = (0..500).map(|_| Line::with_levels()).collect();
+    let mut bursts = 0;
+    for _ in 0..100 {
+        for (n, line) in lines.iter_mut().enumerate() {
+            let level = if n == 123 { 30 } else { 90 };
+            let packet = line.sealed(level, &[n as u8; 40]);
+            let spurt = line.receive(&packet);
+            line.sent += 1;
+            if !spurt.packets.is_empty() {
+                assert_eq!(n, 123);
+                bursts += 1;
+                handle.hear(PeerId::from_u128(n as u128), &hearing, spurt);
+            }
+        }
+    }
+    assert_eq!(bursts, 100);
+    let begun = Instant::now();
+    while hearing.usage().packets < 100 {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::park_timeout(MS);
+    }
+    assert!(hearing.usage().decoders <= 1);
+    let held: usize = lines
+        .iter()
+        .map(|line| line.uplink.pre_roll.heap_bytes())
+        .sum();
+    assert!(held < 500 * 4_096, "{held} bytes");
+}
+
+#[test]
 fn nothing_is_heard_of_who_speaks_while_nobody_listens() {
     let mut line = Line::with_levels();
     line.hearing.set_wanted(NOTHING);
@@ -319,4 +352,114 @@ fn a_microphone_that_was_not_agreed_on_is_not_looked_at() {
         level_extension: None,
     }));
     assert_eq!(line.receive(&packet), Spurt::default());
+}
+
+/// Resident memory of this process.
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+}
+
+/// `cargo test --release -p avatar-core --lib microphone_costs -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement: prints as JSON what a packet and a microphone cost"]
+fn microphone_costs() {
+    const PACKETS: usize = 100_000;
+    let (samples, onset_ms) = speech();
+    let spoken = packets(&samples, 16_000, false);
+    let quiet = packets(&[0; 16_000], 16_000, false);
+    // A quiet room rather than digital silence: as long as Chromium's packets are there.
+    let quiet = [quiet[10].clone(), vec![9; 40]].concat();
+    let each_ns = |line: &mut Line, wanted, level, payload: &[u8]| {
+        line.hearing.set_wanted(wanted);
+        let packets: Vec<Vec<u8>> = (0..PACKETS)
+            .map(|_| {
+                let packet = line.sealed(level, payload);
+                line.sent += 1;
+                packet
+            })
+            .collect();
+        line.sent -= PACKETS as u64;
+        let mut time = Duration::ZERO;
+        for packet in &packets {
+            let now = line.now();
+            let mut out = Spurt::default();
+            let before = Instant::now();
+            line.uplink.receive(now, packet, &mut line.opener, &mut out);
+            time += before.elapsed();
+            line.sent += 1;
+        }
+        time.as_nanos() as f64 / PACKETS as f64
+    };
+    let mut line = Line::with_levels();
+    let unsubscribed = each_ns(&mut line, NOTHING, 30, &spoken[100]);
+    let silent = each_ns(&mut line, EVERYTHING, 90, &quiet);
+    let heap = line.uplink.pre_roll.heap_bytes();
+    let forwarded = each_ns(&mut line, EVERYTHING, 30, &spoken[100]);
+
+    // As it was before: webrtc-rs opens each packet.
+    let provider = rtc_crypto::default_provider().unwrap();
+    let profile = ProtectionProfile::AeadAes128Gcm;
+    let mut context = keys(profile).opening_context(provider.crypto()).unwrap();
+    let mut line = Line::with_levels();
+    let packets: Vec<Vec<u8>> = (0..PACKETS)
+        .map(|_| {
+            let packet = line.sealed(90, &quiet);
+            line.sent += 1;
+            packet
+        })
+        .collect();
+    let before = Instant::now();
+    for packet in &packets {
+        let plain = context.decrypt_rtp(packet).unwrap().freeze();
+        std::hint::black_box(Bytes::copy_from_slice(&plain[HEADER..]));
+    }
+    let webrtc_rs = before.elapsed().as_nanos() as f64 / PACKETS as f64;
+
+    const MICROPHONES: usize = 200;
+    let resident = resident_bytes();
+    let mut decode = Duration::ZERO;
+    let (start, mut out) = (Instant::now(), Vec::new());
+    let from = onset_ms as usize / 20;
+    let speaking: Vec<Microphone> = (0..MICROPHONES)
+        .map(|_| {
+            let config = MicrophoneConfig::default();
+            let mut microphone = Microphone::new(PeerId::nil(), &config).unwrap();
+            for n in 0..50_u16 {
+                let received = start + 20 * MS * u32::from(n);
+                let packet = MicrophonePacket {
+                    received,
+                    sequence: n,
+                    timestamp: u32::from(n) * 960,
+                    payload: Bytes::copy_from_slice(&spoken[from + usize::from(n)]),
+                };
+                let before = Instant::now();
+                microphone.on_packet(received, T0, packet, &mut out);
+                decode += before.elapsed();
+            }
+            out.clear();
+            microphone
+        })
+        .collect();
+    let active = (resident_bytes() - resident) / MICROPHONES;
+    drop(speaking);
+    println!(
+        "{{\"ns\": {{\"clock\": {:.0}, \"unsubscribed\": {unsubscribed:.0}, \"silent\": {silent:.0}, \
+         \"forwarded\": {forwarded:.0}, \"decoded\": {:.0}, \"webrtc_rs_opens\": {webrtc_rs:.0}}}, \
+         \"bytes\": {{\"idle_unsubscribed\": {}, \"idle_subscribed\": {}, \"keys\": {}, \"active\": {active}}}}}",
+        clock_ns(),
+        decode.as_nanos() as f64 / (MICROPHONES * 50) as f64,
+        size_of::<Uplink>(),
+        size_of::<Uplink>() + heap,
+        size_of::<super::super::opener::GcmOpener>(),
+    );
+}
+
+/// What looking at the clock twice adds to each figure.
+fn clock_ns() -> f64 {
+    let start = Instant::now();
+    for _ in 0..100_000 {
+        std::hint::black_box(Instant::now().elapsed());
+    }
+    start.elapsed().as_nanos() as f64 / 100_000.0
 }
