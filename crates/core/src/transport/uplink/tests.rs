@@ -275,8 +275,8 @@ fn nothing_is_heard_of_who_speaks_while_nobody_listens() {
     // Somebody begins to listen in mid-speech, stops, and begins again.
     for (round, from) in [(1, 100), (2, 220)] {
         line.hearing.set_wanted(EVERYTHING);
-        for n in from..from + 100 {
-            line.send(30, &payloads[n]);
+        for payload in &payloads[from..from + 100] {
+            line.send(30, payload);
         }
         assert_eq!((line.begun, line.decoded), (round, round * 100));
         line.hearing.set_wanted(NOTHING);
