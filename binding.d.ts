@@ -19,6 +19,10 @@ export declare class NativeServer {
   stop(): Promise<void>
   /** Feeds the peers from `source`, and its `media.microphone` options to their microphones. */
   attach(source: NativeSource): void
+  /** Whether anybody listens to `incoming-audio` and to `utterance`. Nobody does until told otherwise. */
+  setListening(chunks: boolean, utterances: boolean): void
+  /** What the microphones cost since the server was started. */
+  microphoneUsage(): NativeMicrophoneUsage
   /** The TCP port, while it listens. */
   get port(): number | null
   /** The peers as a JSON array of the payloads of `peer-connected`. */
@@ -129,6 +133,13 @@ export interface NativeNetworkStats {
   blockedUnits: number
   /** Frames and sound that nobody got because the network thread was late. */
   lateUnits: number
+}
+
+/** What the microphones cost, in the words of `getMicrophoneUsage()`. */
+export interface NativeMicrophoneUsage {
+  decoders: number
+  packets: number
+  dropped: number
 }
 
 /** What became of a start: the port, or why there is none. */

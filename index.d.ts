@@ -273,6 +273,16 @@ export interface DroppedEvents {
   state: number;
 }
 
+/** What the microphones of a server cost, since it was started. */
+export interface MicrophoneUsage {
+  /** Microphones that are being decoded now: of peers who may be speaking, while somebody listens. */
+  decoders: number;
+  /** Packets (20 ms of sound each, usually) that were decoded. */
+  packets: number;
+  /** Packets that there was no time for. */
+  dropped: number;
+}
+
 // ------------------------------------------------------------------------------------------------- events
 
 /** An EventEmitter that knows the names of its events and what each carries. */
@@ -311,9 +321,12 @@ export interface MediaBridgeEvents {
   "video-frame": [frame: VideoFrame];
   /** The very object that was pushed, valid or not. */
   "audio-chunk": [chunk: AudioChunk];
-  /** A piece of what a browser's user says, while they say it. */
+  /**
+   * A piece of what a browser's user says, while they say it. Microphones are decoded only while somebody listens,
+   * here or to the server: begin whenever you like, in mid-speech too.
+   */
   "incoming-audio": [chunk: IncomingAudio];
-  /** The whole of what a browser's user said, once they stopped. */
+  /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
   /** Something was wrong with pushed media; at most one a second for pictures and one for sound. Goes to `console.warn` if nobody listens. */
   warning: [message: string];
@@ -337,9 +350,12 @@ export interface WebRTCStreamingServerEvents {
   "ice-candidate": [info: { peerId: string; candidate: IceCandidate }];
   /** A command from a client's `avatar-control` data channel. */
   command: [info: { peerId: string; command: string; data: unknown }];
-  /** A piece of what a browser's user says, while they say it. */
+  /**
+   * A piece of what a browser's user says, while they say it. Microphones are decoded only while somebody listens,
+   * here or to a connected bridge: begin whenever you like, in mid-speech too.
+   */
   "incoming-audio": [chunk: IncomingAudio];
-  /** The whole of what a browser's user said, once they stopped. */
+  /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
   /** A connected bridge got a frame. */
   "media-video-frame": [frame: VideoFrame];
@@ -436,6 +452,9 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
 
   /** What was sent to the viewers, and what was refused. All zero while the server does not run. */
   getNetworkStats(): NetworkStats;
+
+  /** What the microphones cost. */
+  getMicrophoneUsage(): MicrophoneUsage;
 
   /** Sends an SDP answer to a client as it is. False, with a warning: there is no such client. */
   sendAnswer(peerId: string, answer: SessionDescription): boolean;

@@ -12,15 +12,77 @@ const { NativeServer, NativeSource } = require("./binding.js");
 /** The native half of each bridge, for the servers that it is connected to. */
 const sources = new WeakMap();
 
+/** What microphones are decoded for. */
+const HEARD = ["incoming-audio", "utterance"];
+
+/** The bridge behind a listener of a server that only passes on. */
+const forwards = new WeakMap();
+
+const LISTENERS_CHANGED = Symbol("listeners changed");
+
+/**
+ * An EventEmitter that is told of each change of its listeners. Not by `newListener` and `removeListener`, which
+ * `removeAllListeners` takes away. `once` and its like end up here as well.
+ */
+class ObservedEmitter extends EventEmitter {
+  on(event, listener) {
+    super.on(event, listener);
+    this[LISTENERS_CHANGED]();
+    return this;
+  }
+
+  addListener(event, listener) {
+    return this.on(event, listener);
+  }
+
+  prependListener(event, listener) {
+    super.prependListener(event, listener);
+    this[LISTENERS_CHANGED]();
+    return this;
+  }
+
+  removeListener(event, listener) {
+    super.removeListener(event, listener);
+    this[LISTENERS_CHANGED]();
+    return this;
+  }
+
+  off(event, listener) {
+    return this.removeListener(event, listener);
+  }
+
+  removeAllListeners(...event) {
+    super.removeAllListeners(...event);
+    this[LISTENERS_CHANGED]();
+    return this;
+  }
+}
+
 // ---------------------------------------------------------------------------------------------- MediaBridge
 
-class MediaBridge extends EventEmitter {
+class MediaBridge extends ObservedEmitter {
   #native;
+  #servers = new Set();
 
   constructor(config) {
     super();
     this.#native = construct(NativeSource, config);
     sources.set(this, this.#native);
+  }
+
+  /** Of `connectMediaBridge`. */
+  static connected(bridge, server) {
+    bridge.#servers.add(server);
+  }
+
+  /** Whether `event` reaches anybody. */
+  static isHeard(bridge, event) {
+    const isTaken = bridge.handleIncomingAudio !== MediaBridge.prototype.handleIncomingAudio;
+    return bridge.listenerCount(event) > 0 || (event === "incoming-audio" && isTaken);
+  }
+
+  [LISTENERS_CHANGED]() {
+    for (const server of this.#servers) server[LISTENERS_CHANGED]();
   }
 
   get isStreaming() {
@@ -93,8 +155,10 @@ class MediaBridge extends EventEmitter {
 
 // ------------------------------------------------------------------------------------ WebRTCStreamingServer
 
-class WebRTCStreamingServer extends EventEmitter {
+class WebRTCStreamingServer extends ObservedEmitter {
   #native;
+  /** Which of `HEARD` somebody listens to: what the engine was told last. */
+  #listening = HEARD.map(() => false);
   #bridges = new WeakSet();
   /** "stopped", "starting", "started" or "stopping". */
   #state = "stopped";
@@ -148,6 +212,10 @@ class WebRTCStreamingServer extends EventEmitter {
     return this.#native.networkStats();
   }
 
+  getMicrophoneUsage() {
+    return this.#native.microphoneUsage();
+  }
+
   sendAnswer(peerId, answer) {
     const known = this.#native.sendAnswer(String(peerId), json("answer", answer));
     if (!known) warn(this, `cannot send an answer: unknown peer ${peerId}`);
@@ -176,10 +244,27 @@ class WebRTCStreamingServer extends EventEmitter {
     server.#native.attach(sources.get(bridge));
     if (server.#bridges.has(bridge)) return;
     server.#bridges.add(bridge);
+    MediaBridge.connected(bridge, server);
+    const hear = (chunk) => bridge.handleIncomingAudio(chunk);
+    const understand = (utterance) => emit(bridge, "utterance", utterance);
+    forwards.set(hear, bridge).set(understand, bridge);
     bridge.prependListener("video-frame", (frame) => emit(server, "media-video-frame", frame));
     bridge.prependListener("audio-chunk", (chunk) => emit(server, "media-audio-chunk", chunk));
-    server.prependListener("incoming-audio", (chunk) => bridge.handleIncomingAudio(chunk));
-    server.prependListener("utterance", (utterance) => emit(bridge, "utterance", utterance));
+    server.prependListener("incoming-audio", hear);
+    server.prependListener("utterance", understand);
+  }
+
+  /** Has microphones decoded for whoever listens, here or to a connected bridge, and for nobody else. */
+  [LISTENERS_CHANGED]() {
+    const listening = HEARD.map((event) =>
+      this.listeners(event).some((listener) => {
+        const bridge = forwards.get(listener);
+        return bridge === undefined || MediaBridge.isHeard(bridge, event);
+      }),
+    );
+    if (listening.every((is, at) => is === this.#listening[at])) return;
+    this.#listening = listening;
+    this.#native.setListening(...listening);
   }
 
   async #listen() {

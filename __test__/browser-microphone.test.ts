@@ -43,7 +43,13 @@ async function speaking(microphone: MicrophoneConfig): Promise<Heard> {
     chunks.push({ ...(chunk as IncomingAudio), arrivedAt: Date.now() });
   });
   system.bridge.on("utterance", (utterance) => utterances.push(utterance));
+  return { system, chunks, utterances, ...(await microphoneOf(system)) };
+}
 
+/** Opens a browser's microphone, which plays the file. */
+async function microphoneOf(
+  system: StreamingSystem,
+): Promise<Pick<Heard, "viewer" | "peerId" | "openedAt">> {
   // A browser of its own: the fake microphone plays its file once in a browser's life.
   const browser = await launch(...fakeMicrophone(SILENCE_FILE));
   cleanup(() => browser.close());
@@ -53,7 +59,7 @@ async function speaking(microphone: MicrophoneConfig): Promise<Heard> {
   const openedAt = Date.now();
   await viewer.page.click("#microphone");
   await viewer.page.waitForSelector('#microphone[aria-pressed="true"]');
-  return { system, viewer, peerId: peer?.id ?? "", chunks, utterances, openedAt };
+  return { viewer, peerId: peer?.id ?? "", openedAt };
 }
 
 /** Puts the chunks where their timestamps say, from `fromMs` on, and silence in between. */
@@ -123,6 +129,36 @@ describe("the microphone of a browser", () => {
       expect(data.length / 32).toBeCloseTo(durationMs, 0);
     const whole = align(timeline(utterances, openedAt, BEFORE_MS + speechMs + AFTER_MS));
     expect(whole.likeness).toBeGreaterThanOrEqual(0.8);
+  });
+
+  it("is decoded only while it speaks and somebody listens", REAL_TIME, async () => {
+    const system = await systemWith();
+    await system.start();
+    const { openedAt, peerId } = await microphoneOf(system);
+    const speechBeginsAt = openedAt + BEFORE_MS;
+    await expect
+      .poll(() => Date.now(), { timeout: 30_000, interval: 50 })
+      .toBeGreaterThan(speechBeginsAt + 1500);
+    expect(system.server.getMicrophoneUsage().packets).toBe(0);
+
+    // In mid-speech somebody begins to listen.
+    const chunks: IncomingAudio[] = [];
+    const take = (chunk: IncomingAudio) => void chunks.push(chunk);
+    system.bridge.on("incoming-audio", take);
+    await expect.poll(() => chunks.length, { timeout: 10_000, interval: 20 }).toBeGreaterThan(5);
+    expect(chunks.every((chunk) => chunk.peerId === peerId)).toBe(true);
+    expect(system.server.getMicrophoneUsage().decoders).toBe(1);
+    system.bridge.off("incoming-audio", take);
+    const decoders = () => system.server.getMicrophoneUsage().decoders;
+    await expect.poll(decoders, { timeout: 10_000, interval: 20 }).toBe(0);
+
+    // After the speech the microphone is open, and silent.
+    system.bridge.on("incoming-audio", take);
+    const speechEndsAt = speechBeginsAt + speechMs;
+    await expect
+      .poll(() => Date.now(), { timeout: 30_000, interval: 50 })
+      .toBeGreaterThan(speechEndsAt + 1500);
+    await expect.poll(decoders, { timeout: 10_000, interval: 20 }).toBe(0);
   });
 
   it("is heard all the time without voice gating", REAL_TIME, async () => {

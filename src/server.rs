@@ -60,6 +60,14 @@ pub struct NativeStart {
     pub message: Option<String>,
 }
 
+/// What the microphones cost, in the words of `getMicrophoneUsage()`.
+#[napi(object, object_from_js = false)]
+pub struct NativeMicrophoneUsage {
+    pub decoders: f64,
+    pub packets: f64,
+    pub dropped: f64,
+}
+
 #[napi]
 impl NativeServer {
     /// `config` is the JSON of the `webrtc` options.
@@ -72,9 +80,12 @@ impl NativeServer {
         }
         let events = Arc::new(EventQueue::default());
         let sink: Arc<dyn EventSink> = events.clone();
+        let server = Server::new(config, sink);
+        // A new EventEmitter has no listeners.
+        server.set_listening(false, false);
         Ok(Self {
             host: Arc::new(Host {
-                server: Server::new(config, sink),
+                server,
                 events,
                 is_closed: Mutex::new(false),
             }),
@@ -99,6 +110,23 @@ impl NativeServer {
     #[napi]
     pub fn attach(&self, source: &NativeSource) {
         self.host.server.attach(&source.source);
+    }
+
+    /// Whether anybody listens to `incoming-audio` and to `utterance`. Nobody does until told otherwise.
+    #[napi]
+    pub fn set_listening(&self, chunks: bool, utterances: bool) {
+        self.host.server.set_listening(chunks, utterances);
+    }
+
+    /// What the microphones cost since the server was started.
+    #[napi]
+    pub fn microphone_usage(&self) -> NativeMicrophoneUsage {
+        let usage = self.host.server.microphone_usage();
+        NativeMicrophoneUsage {
+            decoders: usage.decoders as f64,
+            packets: usage.packets as f64,
+            dropped: usage.dropped as f64,
+        }
     }
 
     /// The TCP port, while it listens.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{IceServer, ServerConfig};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerInfo};
+use crate::microphone::{MicrophoneUsage, Wanted};
 use crate::peers::Peers;
 use crate::process::Process;
 use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, SignallingServer};
@@ -29,6 +30,7 @@ pub struct Server {
     events: Arc<dyn EventSink>,
     peers: Arc<Peers>,
     source: Mutex<Option<Arc<Source>>>,
+    listening: Mutex<Wanted>,
     /// Held by `start` and `stop` from beginning to end, and by nothing else: those take their time.
     lifecycle: Mutex<()>,
     /// Held for moments only.
@@ -52,6 +54,10 @@ impl Server {
             events,
             peers: Arc::default(),
             source: Mutex::new(None),
+            listening: Mutex::new(Wanted {
+                chunks: true,
+                utterances: true,
+            }),
             lifecycle: Mutex::new(()),
             running: Mutex::new(None),
         })
@@ -110,6 +116,7 @@ impl Server {
             process,
         };
         let mut running = self.running.lock();
+        started.stream.hearing.set_wanted(*self.listening.lock());
         let source = self.source.lock().clone();
         if let Some(source) = source
             && let Err(error) = started.connect(&source)
@@ -152,6 +159,24 @@ impl Server {
         if let Err(error) = running.connect(source) {
             self.events.emit(Event::Error(error.to_string()));
         }
+    }
+
+    /// Which of [`Event::IncomingAudio`] and [`Event::Utterance`] somebody listens to; both until told otherwise.
+    /// Microphones are decoded for nobody else. Also takes effect in mid-speech.
+    pub fn set_listening(&self, chunks: bool, utterances: bool) {
+        let wanted = Wanted { chunks, utterances };
+        *self.listening.lock() = wanted;
+        // Whoever starts meanwhile reads it once this lock is free.
+        if let Some(running) = &*self.running.lock() {
+            running.stream.hearing.set_wanted(wanted);
+        }
+    }
+
+    /// What the microphones cost since the server was started; nothing while it does not run.
+    pub fn microphone_usage(&self) -> MicrophoneUsage {
+        let running = self.running.lock();
+        let usage = |running: &Running| running.stream.hearing.usage();
+        running.as_ref().map(usage).unwrap_or_default()
     }
 
     /// The signalling port, while the server runs.

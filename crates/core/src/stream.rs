@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerState};
 use crate::media::{AudioChunk, PushOutcome, VideoFrame};
-use crate::microphone::MicrophoneHandle;
+use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
 use crate::playout::{AudioPipeline, EncodedAudio};
 use crate::rtp::{MediaClock, OPUS_CLOCK_HZ, Packetizer, VIDEO_CLOCK_HZ};
@@ -44,7 +43,7 @@ pub(crate) struct Stream {
     audience: Mutex<Audience>,
     peers: Arc<Peers>,
     microphones: MicrophoneHandle,
-    microphone: Mutex<MicrophoneConfig>,
+    pub(crate) hearing: Arc<Hearing>,
     events: Arc<dyn EventSink>,
 }
 
@@ -61,7 +60,7 @@ impl Stream {
             audience: Mutex::default(),
             peers,
             microphones,
-            microphone: Mutex::new(MicrophoneConfig::default()),
+            hearing: Hearing::new(&MicrophoneConfig::default(), events.clone()),
             events,
         })
     }
@@ -86,7 +85,7 @@ impl Stream {
                     source,
                 })?,
         };
-        *self.microphone.lock() = config.microphone.clone();
+        self.hearing.configure(&config.microphone);
         let old = self.media.write().replace(media);
         drop(old);
         self.follow_audience();
@@ -178,13 +177,8 @@ impl MediaOutput for Stream {
 
 impl StreamDelegate for Stream {
     fn state(&self, peer: PeerId, state: PeerState) {
-        match state {
-            PeerState::Connected => {
-                let config = self.microphone.lock().clone();
-                self.microphones.open(peer, config, self.events.clone());
-            }
-            PeerState::Failed => self.microphones.close(peer),
-            PeerState::Connecting | PeerState::Disconnected => {}
+        if state == PeerState::Failed {
+            self.microphones.close(peer);
         }
         self.peers.set_state(peer, state);
     }
@@ -204,8 +198,12 @@ impl StreamDelegate for Stream {
         self.follow_audience();
     }
 
-    fn microphone(&self, peer: PeerId, sequence: u16, timestamp: u32, payload: Bytes) {
-        self.microphones.packet(peer, sequence, timestamp, payload);
+    fn hearing(&self) -> Arc<Hearing> {
+        self.hearing.clone()
+    }
+
+    fn microphone(&self, peer: PeerId, spurt: Spurt) {
+        self.microphones.hear(peer, &self.hearing, spurt);
     }
 
     fn text(&self, peer: PeerId, label: &str, text: &str) {

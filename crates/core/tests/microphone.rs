@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use avatar_core::event::{Event, PeerId, Speech};
 use avatar_viewer::{Viewer, ViewerOptions};
 use serde_json::json;
-use support::{PATIENCE, System, correlation, now_ms, opus, peer_id, speech};
+use support::{PATIENCE, System, correlation, eventually, now_ms, opus, peer_id, speech};
 
 const RATE: usize = 16_000;
 
@@ -19,6 +19,34 @@ async fn speaker(system: &System, samples: &[i16]) -> Viewer {
     })
     .await
     .unwrap()
+}
+
+/// The level of each packet, as a browser writes it into the header (RFC 6464).
+fn levels(samples: &[i16]) -> Vec<u8> {
+    let level = |frame: &[i16]| {
+        let squares: f64 = frame
+            .iter()
+            .map(|&s| (f64::from(s) / 32_768.0).powi(2))
+            .sum();
+        (-10.0 * (squares / frame.len() as f64).log10()).clamp(0.0, 127.0) as u8
+    };
+    samples.chunks_exact(RATE / 50).map(level).collect()
+}
+
+/// One who says how loud it is.
+async fn telling_speaker(system: &System, samples: &[i16]) -> Viewer {
+    Viewer::connect(ViewerOptions {
+        microphone: Some(opus(samples)),
+        microphone_levels: Some(levels(samples)),
+        ..system.options()
+    })
+    .await
+    .unwrap()
+}
+
+async fn has_sent(viewer: &Viewer, packets: usize) {
+    let sent = |report: &avatar_viewer::Report| report.microphone_packets >= packets as u64;
+    viewer.wait_for(PATIENCE, sent).await.unwrap();
 }
 
 /// The loudest eighth of a second.
@@ -156,4 +184,99 @@ async fn silence_before_somebody_speaks_is_not_heard() {
     assert!(first > 1_200.0, "heard {first:.0} ms after connecting");
     let total = samples(&heard[0].utterances).len();
     assert!(total < 7 * RATE / 2, "{total} samples");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_microphones_have_no_decoder_and_one_who_speaks_has() {
+    let system = System::start(json!({}));
+    let silence = vec![0; 4 * RATE];
+    let mut said = vec![0; RATE];
+    said.extend(&speech(16_000)[..2 * RATE]);
+    said.extend(vec![0; 2 * RATE]);
+    let silent = tokio::join!(
+        telling_speaker(&system, &silence),
+        telling_speaker(&system, &silence)
+    );
+    let speaker = telling_speaker(&system, &said).await;
+    let peer = peer_id(&speaker);
+    let mut most = 0;
+    let speakers = [(peer, &speaker)];
+    let hear = listen(&system, &speakers);
+    let watch = async {
+        eventually("the silent ones have said all", || {
+            most = most.max(system.server.microphone_usage().decoders);
+            let sent = |viewer: &Viewer| viewer.report().microphone_packets >= 200;
+            sent(&silent.0) && sent(&silent.1)
+        })
+        .await;
+    };
+    let (heard, ()) = tokio::join!(hear, watch);
+    assert_eq!(most, 1, "decoders at once");
+    let match_ = correlation(&samples(&heard[0].utterances), loudest(&said));
+    assert!(match_ > 0.8, "correlation {match_:.3}");
+    let usage = system.server.microphone_usage();
+    // Two seconds of speech, the pre-roll and a second or so after it.
+    assert!((100..=190).contains(&usage.packets), "{usage:?}");
+    eventually("nobody speaks", || {
+        system.server.microphone_usage().decoders == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_decoded_while_nobody_listens_whoever_speaks() {
+    let system = System::start(json!({}));
+    system.server.set_listening(false, false);
+    let said = speech(16_000);
+    let told = telling_speaker(&system, &said).await;
+    let untold = speaker(&system, &said).await;
+    for viewer in [&told, &untold] {
+        has_sent(viewer, 50).await;
+    }
+    assert_eq!(system.server.microphone_usage().packets, 0);
+
+    // In mid-speech somebody begins to listen, to chunks first.
+    system.server.set_listening(true, false);
+    for peer in [peer_id(&told), peer_id(&untold)] {
+        system.event(|event| match event {
+            Event::IncomingAudio(speech) if speech.peer == peer => Some(()),
+            Event::Utterance(_) => panic!("nobody listens to utterances"),
+            _ => None,
+        });
+    }
+    system.server.set_listening(false, true);
+    eventually("the last chunk has come", || {
+        let events = system.events.lock().unwrap();
+        let chunk = |event| matches!(event, Event::IncomingAudio(_));
+        !events.try_iter().any(chunk)
+    })
+    .await;
+    system.server.set_listening(false, false);
+    // What was open ends; nothing begins.
+    eventually("nobody is heard", || {
+        system.server.microphone_usage().decoders == 0
+    })
+    .await;
+    let packets = system.server.microphone_usage().packets;
+    let sent = told.report().microphone_packets as usize;
+    has_sent(&told, (sent + 50).min(said.len() / (RATE / 50))).await;
+    assert_eq!(system.server.microphone_usage().packets, packets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listened_to_outlasts_a_restart_of_the_server() {
+    let system = System::start(json!({}));
+    system.server.set_listening(false, false);
+    system.server.stop();
+    let port = system.server.start().unwrap();
+    let said = speech(16_000);
+    let viewer = Viewer::connect(ViewerOptions {
+        url: format!("ws://127.0.0.1:{port}"),
+        microphone: Some(opus(&said)),
+        ..system.options()
+    })
+    .await
+    .unwrap();
+    has_sent(&viewer, 50).await;
+    assert_eq!(system.server.microphone_usage().packets, 0);
 }

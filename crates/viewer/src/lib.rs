@@ -74,6 +74,8 @@ pub struct ViewerOptions {
     pub seed: u64,
     /// Opus packets of 20 ms to send, from when connected on.
     pub microphone: Option<Vec<Vec<u8>>>,
+    /// The level of each of those packets, in -dBov, to be offered and sent in their headers (RFC 6464).
+    pub microphone_levels: Option<Vec<u8>>,
     /// Whether the media connection goes on when the server closes the WebSocket, as a page's does.
     pub outlive_signalling: bool,
     /// The longest that [`Viewer::connect`] takes.
@@ -98,6 +100,7 @@ impl ViewerOptions {
             drop_incoming: None,
             seed: 0,
             microphone: None,
+            microphone_levels: None,
             outlive_signalling: false,
             connect_timeout: Duration::from_secs(10),
         }

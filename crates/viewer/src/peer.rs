@@ -31,7 +31,7 @@ use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters,
-    RTCRtpEncodingParameters, RtpCodecKind,
+    RTCRtpEncodingParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{
     RTCRtpReceiverId, RTCRtpSenderId, RTCRtpTransceiverDirection, RTCRtpTransceiverInit,
@@ -99,6 +99,9 @@ struct Microphone {
     sender: RTCRtpSenderId,
     ssrc: u32,
     packets: std::vec::IntoIter<Vec<u8>>,
+    /// Of those packets, and the name under which they are offered.
+    levels: std::vec::IntoIter<u8>,
+    level_extension: Option<u8>,
     sequence: u16,
     timestamp: u32,
     /// When the next packet is due; `None` until connected.
@@ -121,11 +124,14 @@ impl Peer {
                     .with_ice_connection_attempts(Some(ICE_INTERVAL), Some(ICE_CHECKS))
                     .build(),
             )
-            .with_media_engine(media_engine(options.send_nack)?)
+            .with_media_engine(media_engine(options)?)
             .with_interceptor_registry(interceptors(observer, options.send_nack))
             .build(Instant::now())?;
         let microphone = options.microphone.clone().map(Vec::into_iter);
-        let microphone = add_audio(&mut connection, microphone)?;
+        let mut microphone = add_audio(&mut connection, microphone)?;
+        if let (Some(microphone), Some(levels)) = (&mut microphone, &options.microphone_levels) {
+            microphone.levels = levels.clone().into_iter();
+        }
         connection.add_transceiver_from_kind(RtpCodecKind::Video, recvonly())?;
         let channel = connection.create_data_channel("avatar-control", None)?.id();
         Ok(Self {
@@ -161,6 +167,9 @@ impl Peer {
             ice_restart: restart_ice,
         };
         let offer = self.connection.create_offer(Some(options))?;
+        if let Some(microphone) = &mut self.microphone {
+            microphone.level_extension = level_extension(&offer.sdp);
+        }
         // Candidates of the server's new session wait for its answer.
         self.answered = false;
         self.connection.set_local_description(now, offer.clone())?;
@@ -484,7 +493,7 @@ impl Peer {
                 microphone.due = None;
                 return;
             };
-            let header = rtc::rtp::Header {
+            let mut header = rtc::rtp::Header {
                 version: 2,
                 marker: report.microphone_packets == 0,
                 payload_type: OPUS,
@@ -493,6 +502,11 @@ impl Peer {
                 ssrc: microphone.ssrc,
                 ..Default::default()
             };
+            if let (Some(id), Some(level)) = (microphone.level_extension, microphone.levels.next())
+                && let Err(error) = header.set_extension(id, vec![level & 0x7f].into())
+            {
+                tracing::debug!(%error, "a microphone packet goes without its level");
+            }
             let packet = rtc::rtp::Packet {
                 header,
                 payload: payload.into(),
@@ -538,7 +552,21 @@ impl Peer {
     }
 }
 
-fn media_engine(nack: bool) -> Result<MediaEngine, Error> {
+/// RFC 6464, 4.
+const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+
+/// The name that an offer gives to the level of a packet.
+fn level_extension(sdp: &str) -> Option<u8> {
+    let maps = sdp
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=extmap:"));
+    maps.filter_map(|map| map.split_once(' '))
+        .find(|(_, uri)| uri.trim() == AUDIO_LEVEL)
+        .and_then(|(id, _)| id.split('/').next()?.parse().ok())
+}
+
+fn media_engine(options: &ViewerOptions) -> Result<MediaEngine, Error> {
+    let nack = options.send_nack;
     let mut engine = MediaEngine::default();
     let mut feedback = vec![RTCPFeedback {
         typ: "nack".to_owned(),
@@ -561,6 +589,12 @@ fn media_engine(nack: bool) -> Result<MediaEngine, Error> {
     let fmtp = "minptime=10;useinbandfec=1";
     let opus = codec(OPUS, MIME_TYPE_OPUS, 48_000, 2, fmtp, vec![]);
     engine.register_codec(opus, RtpCodecKind::Audio)?;
+    if options.microphone_levels.is_some() {
+        let level = RTCRtpHeaderExtensionCapability {
+            uri: AUDIO_LEVEL.to_owned(),
+        };
+        engine.register_header_extension(level, RtpCodecKind::Audio, None)?;
+    }
     Ok(engine)
 }
 
@@ -642,6 +676,8 @@ fn add_audio(
         sender: connection.add_track(track)?,
         ssrc,
         packets,
+        levels: Vec::new().into_iter(),
+        level_extension: None,
         sequence: random.hash_one("sequence") as u16,
         timestamp: random.hash_one("timestamp") as u32,
         due: None,

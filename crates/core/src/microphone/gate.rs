@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::Wanted;
 use crate::config::MicrophoneConfig;
 
 /// The gate opens, and stays open, while so many of the last [`WINDOW`] answers (16 ms each) are "voice":
@@ -35,6 +36,7 @@ pub(super) enum Passed {
 /// The gate of one microphone. All lengths are in samples of all channels.
 pub(super) struct Gate {
     gating: bool,
+    wanted: Wanted,
     samples_per_ms: f64,
     chunk_length: usize,
     pre_roll: usize,
@@ -64,6 +66,10 @@ impl Gate {
         };
         Self {
             gating: config.voice_gating,
+            wanted: Wanted {
+                chunks: true,
+                utterances: true,
+            },
             samples_per_ms: f64::from(config.sample_rate) / 1_000.0 * channels as f64,
             chunk_length: samples(config.chunk).max(channels),
             pre_roll: samples(config.pre_roll),
@@ -77,6 +83,17 @@ impl Gate {
             open: false,
             last_voice: 0,
             chunk: Vec::new(),
+        }
+    }
+
+    /// What comes out from now on: chunks, utterances, both. An utterance then begins at once, be it in mid-word.
+    pub(super) fn set_wanted(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+        if !wanted.chunks {
+            self.chunk = Vec::new();
+        }
+        if !wanted.utterances {
+            self.utterance = Vec::new();
         }
     }
 
@@ -94,12 +111,14 @@ impl Gate {
     pub(super) fn push(&mut self, samples: &[i16], wall_ms: f64, out: &mut Vec<Passed>) {
         self.anchor = (self.position, wall_ms);
         self.position += samples.len() as u64;
-        if self.open || !self.gating {
+        if self.wanted.chunks && (self.open || !self.gating) {
             self.chunk.extend_from_slice(samples);
             self.emit_chunks(out);
         }
         if self.open {
-            self.utterance.extend_from_slice(samples);
+            if self.wanted.utterances {
+                self.utterance.extend_from_slice(samples);
+            }
             if self.utterance.len() >= self.longest {
                 self.emit_utterance(out);
             }
@@ -117,11 +136,14 @@ impl Gate {
             self.last_voice = self.position;
             if !self.open {
                 self.open = true;
-                self.utterance.extend(self.before.drain(..));
-                if self.gating {
-                    self.chunk.extend_from_slice(&self.utterance);
+                if self.gating && self.wanted.chunks {
+                    self.chunk.extend(&self.before);
                     self.emit_chunks(out);
                 }
+                if self.wanted.utterances {
+                    self.utterance.extend(&self.before);
+                }
+                self.before.clear();
             }
         } else if self.open && self.position - self.last_voice >= self.hang_over {
             self.close(out);

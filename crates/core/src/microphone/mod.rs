@@ -1,15 +1,22 @@
 //! From a browser's Opus packets to gated PCM.
 //!
 //! ```text
-//! RTP ─► jitter buffer ─► Opus: decode, recover, conceal ─┬─► gate ─► chunks, utterances
-//!                                                         └─► voice detector ─┘
+//!  network thread                      avatar-microphone thread
+//!  RTP ─► activity ─► spurt ─► queue ─► jitter buffer ─► Opus: decode, recover, conceal ─┬─► gate ─► chunks,
+//!            └► pre-roll                                              voice detector ◄───┘  utterances
 //! ```
-//! [`Microphone`] is one peer's and decides without a clock of its own; [`MicrophoneWorker`] is the thread
-//! that serves all of them.
+//! **Nothing is decoded that cannot be speech, or that nobody listens to.** The level in the packets' headers
+//! tells the network thread ([`Activity`]) when a microphone is worth a decoder; until then its last packets wait,
+//! encoded, in its [`PreRoll`]. [`Microphone`] is one peer's and lives while that peer speaks; it decides without a
+//! clock of its own. [`MicrophoneWorker`] is the thread that serves all of them. [`Hearing`] is what a stream
+//! wants.
 
+mod activity;
 mod decoder;
 mod gate;
+mod hearing;
 mod jitter;
+mod pre_roll;
 mod voice;
 mod worker;
 
@@ -17,6 +24,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(crate) use activity::{Activity, Verdict};
+pub use hearing::{Attention, Hearing, MicrophoneUsage, Wanted};
+pub(crate) use pre_roll::PreRoll;
 pub use worker::{MicrophoneHandle, MicrophoneWorker};
 
 use self::decoder::Decoder;
@@ -30,12 +40,37 @@ use crate::media::audio::{Resampler, to_i16};
 /// A peer that sends nothing for this long counts as silent (muted, or DTX between two keep-alives). Longer
 /// than a hiccup of its network, short enough for chunks to stop 0.7 s after speech.
 const IDLE: Duration = Duration::from_millis(300);
+/// And after this it has no decoder any more, once its gate is closed: longer than two DTX keep-alives (400 ms)
+/// are apart.
+const OVER: Duration = Duration::from_secs(1);
 /// Time without packets is passed to the gate as silence, but no more than this at once.
 const MOST_SILENCE: Duration = Duration::from_secs(1);
 /// So many lost packets in a row are concealed; then comes silence, as from any phone.
 const MOST_CONCEALED: u32 = 5;
 /// RTP timestamps of Opus count at 48 kHz whatever it was encoded from (RFC 7587 section 4.1).
 const CLOCK_HZ: u64 = 48_000;
+
+/// One RTP packet of a microphone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MicrophonePacket {
+    /// When it came.
+    pub received: Instant,
+    /// Its number.
+    pub sequence: u16,
+    /// Its RTP timestamp, 48 kHz.
+    pub timestamp: u32,
+    /// One Opus packet, or whatever the peer takes for one.
+    pub payload: Bytes,
+}
+
+/// Packets of one microphone, in the order in which they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spurt {
+    /// Whether nothing before them counts: they start with the pre-roll.
+    pub begins: bool,
+    /// The packets.
+    pub packets: Vec<MicrophonePacket>,
+}
 
 /// What a microphone received so far, in packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +96,8 @@ pub struct Microphone {
     lost_in_a_row: u32,
     /// The RTP timestamp up to which there is sound, and the moment.
     heard_until: Option<(u32, Instant)>,
+    /// When the last packet came.
+    last_packet: Option<Instant>,
     passed: Vec<Passed>,
 }
 
@@ -109,26 +146,31 @@ impl Microphone {
             stats: MicrophoneStats::default(),
             lost_in_a_row: 0,
             heard_until: None,
+            last_packet: None,
             passed: Vec::new(),
         })
     }
 
-    /// Takes the payload of an RTP packet, whatever it is, that was received at `now`, or `wall_ms` of the
-    /// Unix clock.
+    /// What is made of the sound from now on.
+    pub fn set_wanted(&mut self, wanted: Wanted) {
+        self.listener.gate.set_wanted(wanted);
+    }
+
+    /// Takes a packet, whatever it is, that was received at `now`, or `wall_ms` of the Unix clock.
     pub fn on_packet(
         &mut self,
         now: Instant,
         wall_ms: f64,
-        sequence: u16,
-        timestamp: u32,
-        payload: &[u8],
+        packet: MicrophonePacket,
         out: &mut Vec<Event>,
     ) {
         self.stats.packets += 1;
+        self.last_packet = Some(now);
+        let sequence = packet.sequence;
         let packet = Packet {
-            timestamp,
+            timestamp: packet.timestamp,
             wall_ms,
-            payload: Bytes::copy_from_slice(payload),
+            payload: packet.payload,
         };
         match self.jitter.insert(now, sequence, packet) {
             Inserted::Accepted => {}
@@ -151,11 +193,18 @@ impl Microphone {
         self.deliver(out);
     }
 
-    /// When [`Self::on_timeout`] has something to do, if no packet comes before.
+    /// When [`Self::on_timeout`] has something to do, or [`Self::is_over`] may be true, if no packet comes before.
     pub fn next_timeout(&self) -> Option<Instant> {
         (self.jitter.deadline().into_iter())
             .chain(self.idle_deadline())
             .min()
+            .or(self.last_packet.map(|at| at + OVER))
+    }
+
+    /// Whether nothing has come for so long, and nothing waits, that a new one would do as well.
+    pub fn is_over(&self, now: Instant) -> bool {
+        let is_waiting = self.jitter.deadline().is_some() || self.idle_deadline().is_some();
+        !is_waiting && self.last_packet.is_some_and(|at| at + OVER <= now)
     }
 
     /// Ends what is being said: the peer is gone.
@@ -313,4 +362,4 @@ fn ticks(ticks: u64) -> Duration {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

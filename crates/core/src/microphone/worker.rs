@@ -7,17 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::Microphone;
-use crate::config::MicrophoneConfig;
-use crate::event::{Event, EventSink, PeerId};
+use super::hearing::Hearing;
+use super::{Microphone, Spurt};
+use crate::event::{Event, PeerId};
 use crate::wall_clock::unix_ms;
 
-/// Most packets that wait for the thread: 0.8 s of a hundred speakers.
-const MOST_PACKETS: usize = 4_096;
-/// Room that packets leave to `open` and `close`, which must not get lost.
+/// Most spurts that wait for the thread: 0.8 s of a hundred speakers. One that begins has a pre-roll of 16 KiB at
+/// most, every other one a packet.
+const MOST_SPURTS: usize = 4_096;
+/// Room that packets leave to `close`, which must not get lost.
 const RESERVED: usize = 1_024;
 
 /// The thread `avatar-microphone`. Dropping it ends what is being said, stops and joins the thread.
@@ -40,15 +40,7 @@ struct Shared {
 }
 
 enum Command {
-    Open(PeerId, MicrophoneConfig, Arc<dyn EventSink>),
-    Packet {
-        peer: PeerId,
-        now: Instant,
-        wall_ms: f64,
-        sequence: u16,
-        timestamp: u32,
-        payload: Bytes,
-    },
+    Spurt(PeerId, Arc<Hearing>, Spurt),
     Close(PeerId),
     Stop,
 }
@@ -56,7 +48,7 @@ enum Command {
 impl MicrophoneWorker {
     /// Starts the thread.
     pub fn spawn() -> io::Result<Self> {
-        let (commands, receiver) = crossbeam_channel::bounded(MOST_PACKETS + RESERVED);
+        let (commands, receiver) = crossbeam_channel::bounded(MOST_SPURTS + RESERVED);
         let shared = Arc::new(Shared::default());
         let thread = std::thread::Builder::new()
             .name("avatar-microphone".to_owned())
@@ -89,100 +81,108 @@ impl Drop for MicrophoneWorker {
 }
 
 impl MicrophoneHandle {
-    /// Begins to listen to a peer; its events go to `events`.
-    pub fn open(&self, peer: PeerId, config: MicrophoneConfig, events: Arc<dyn EventSink>) {
-        self.send(Command::Open(peer, config, events));
-    }
-
-    /// Hands in the payload of an RTP packet that was received now. Packets of unknown peers are ignored.
-    pub fn packet(&self, peer: PeerId, sequence: u16, timestamp: u32, payload: Bytes) {
-        if self.commands.len() >= MOST_PACKETS {
-            self.shared.dropped.fetch_add(1, Relaxed);
-            return;
+    /// Hands in what a peer said, to be heard as `hearing` says.
+    pub fn hear(&self, peer: PeerId, hearing: &Arc<Hearing>, spurt: Spurt) {
+        let count = spurt.packets.len() as u64;
+        let room = self.commands.len() < MOST_SPURTS;
+        let command = Command::Spurt(peer, Arc::clone(hearing), spurt);
+        if !room || self.commands.try_send(command).is_err() {
+            self.shared.dropped.fetch_add(count, Relaxed);
+            hearing.dropped.fetch_add(count, Relaxed);
         }
-        self.send(Command::Packet {
-            peer,
-            now: Instant::now(),
-            wall_ms: unix_ms(),
-            sequence,
-            timestamp,
-            payload,
-        });
     }
 
     /// Ends listening to a peer; what it is saying is delivered as it is.
     pub fn close(&self, peer: PeerId) {
-        self.send(Command::Close(peer));
-    }
-
-    /// Packets that were dropped because the thread could not keep up, or is gone.
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Relaxed)
-    }
-
-    fn send(&self, command: Command) {
-        if self.commands.try_send(command).is_err() {
+        if self.commands.try_send(Command::Close(peer)).is_err() {
             self.shared.dropped.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Packets of all streams that were dropped because the thread could not keep up, or is gone.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Relaxed)
     }
 }
 
 struct Listening {
     microphone: Microphone,
-    events: Arc<dyn EventSink>,
+    hearing: Arc<Hearing>,
 }
 
-/// The peers, and the earliest of their timeouts.
+/// Those who speak, and the earliest of their timeouts.
 #[derive(Default)]
-struct Peers {
+struct Speakers {
     listening: HashMap<PeerId, Listening>,
     wake: Option<Instant>,
     out: Vec<Event>,
 }
 
 fn run(commands: &Receiver<Command>, shared: &Shared) {
-    let mut peers = Peers::default();
+    let mut speakers = Speakers::default();
     while !shared.stop.load(Relaxed) {
         // Timeouts also come when packets never leave the thread idle.
-        if peers.wake.is_some_and(|at| at <= Instant::now()) {
-            peers.on_timeout(Instant::now(), unix_ms());
+        if speakers.wake.is_some_and(|at| at <= Instant::now()) {
+            speakers.on_timeout(Instant::now(), unix_ms());
         }
-        let command = match peers.wake {
+        let command = match speakers.wake {
             Some(at) => commands.recv_deadline(at),
             None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match command {
-            Ok(Command::Open(peer, config, events)) => peers.open(peer, &config, events),
-            Ok(Command::Packet {
-                peer,
-                now,
-                wall_ms,
-                sequence,
-                timestamp,
-                payload,
-            }) => peers.with(peer, |microphone, out| {
-                microphone.on_packet(now, wall_ms, sequence, timestamp, &payload, out);
-            }),
-            Ok(Command::Close(peer)) => peers.close(peer),
+            Ok(Command::Spurt(peer, hearing, spurt)) => speakers.hear(peer, hearing, spurt),
+            Ok(Command::Close(peer)) => speakers.close(peer),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    let open: Vec<PeerId> = peers.listening.keys().copied().collect();
+    let open: Vec<PeerId> = speakers.listening.keys().copied().collect();
     for peer in open {
-        peers.close(peer);
+        speakers.close(peer);
     }
 }
 
-impl Peers {
-    fn open(&mut self, peer: PeerId, config: &MicrophoneConfig, events: Arc<dyn EventSink>) {
-        self.close(peer);
-        match Microphone::new(peer, config) {
-            Ok(microphone) => {
-                self.listening
-                    .insert(peer, Listening { microphone, events });
+impl Speakers {
+    fn hear(&mut self, peer: PeerId, hearing: Arc<Hearing>, spurt: Spurt) {
+        if spurt.begins {
+            self.close(peer);
+        }
+        if !self.listening.contains_key(&peer) && !self.open(peer, &hearing, spurt.begins) {
+            return;
+        }
+        hearing
+            .packets
+            .fetch_add(spurt.packets.len() as u64, Relaxed);
+        let (now, wall_ms) = (Instant::now(), unix_ms());
+        self.with(peer, |microphone, out| {
+            microphone.set_wanted(hearing.wanted());
+            for packet in spurt.packets {
+                let age = now.saturating_duration_since(packet.received);
+                let received_ms = wall_ms - age.as_secs_f64() * 1_000.0;
+                microphone.on_packet(packet.received, received_ms, packet, out);
             }
-            Err(error) => events.emit(Event::Warning(error.to_string())),
+        });
+    }
+
+    /// False if there is no memory for a decoder, or no way to its rate.
+    fn open(&mut self, peer: PeerId, hearing: &Arc<Hearing>, warn: bool) -> bool {
+        match Microphone::new(peer, &hearing.config()) {
+            Ok(microphone) => {
+                hearing.decoders.fetch_add(1, Relaxed);
+                let hearing = Arc::clone(hearing);
+                let listening = Listening {
+                    microphone,
+                    hearing,
+                };
+                self.listening.insert(peer, listening);
+                true
+            }
+            Err(error) => {
+                if warn {
+                    hearing.events.emit(Event::Warning(error.to_string()));
+                }
+                false
+            }
         }
     }
 
@@ -190,7 +190,7 @@ impl Peers {
         if let Some(listening) = self.listening.get_mut(&peer) {
             act(&mut listening.microphone, &mut self.out);
             for event in self.out.drain(..) {
-                listening.events.emit(event);
+                listening.hearing.events.emit(event);
             }
             let timeout = listening.microphone.next_timeout();
             self.wake = self.wake.into_iter().chain(timeout).min();
@@ -199,7 +199,9 @@ impl Peers {
 
     fn close(&mut self, peer: PeerId) {
         self.with(peer, |microphone, out| microphone.close(out));
-        self.listening.remove(&peer);
+        if let Some(listening) = self.listening.remove(&peer) {
+            listening.hearing.decoders.fetch_sub(1, Relaxed);
+        }
     }
 
     fn on_timeout(&mut self, now: Instant, wall_ms: f64) {
@@ -217,9 +219,14 @@ impl Peers {
             .map(|(&peer, _)| peer)
             .collect();
         for peer in peers {
+            let mut is_over = false;
             self.with(peer, |microphone, out| {
-                microphone.on_timeout(now, wall_ms, out)
+                microphone.on_timeout(now, wall_ms, out);
+                is_over = microphone.is_over(now);
             });
+            if is_over {
+                self.close(peer);
+            }
         }
     }
 }

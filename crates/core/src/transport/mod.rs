@@ -5,7 +5,7 @@
 //! `docs/architecture.md`.
 //!
 //! ```text
-//!  Network (handle) ──commands──► Shard ──datagram──► Peer: STUN → ice, DTLS → dtls → data_channel, SRTP → srtp
+//!  Network (handle) ──commands──► Shard ──datagram──► Peer: STUN → ice, DTLS → dtls → data_channel, SRTP → opener
 //!                     units ──────► 1..n └─access unit─► Outlet: header, seal, send      (the hot path)
 //! ```
 
@@ -16,27 +16,32 @@ mod dtls;
 mod ice;
 mod limit;
 mod network;
+mod opener;
 mod outlet;
 mod peer;
 mod reflexive;
 mod rtcp;
+mod rtp_header;
 mod sdp;
 mod shard;
 mod socket;
 mod srtp;
 mod stun;
+mod uplink;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::event::{PeerId, PeerState};
+use crate::microphone::{Hearing, Spurt};
 
 pub use counters::NetworkStats;
 pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
 pub use network::{MAX_THREADS, Network, NetworkConfig, StreamHandle};
 pub use outlet::Track;
-pub use sdp::{AnswerParameters, Offer, OfferError};
+pub use sdp::{AnswerParameters, MicrophoneTrack, Offer, OfferError};
 
 /// One avatar's stream within the process.
 pub(crate) type StreamId = u64;
@@ -59,8 +64,39 @@ pub trait StreamDelegate: Send + Sync + 'static {
     fn keyframe_wanted(&self);
     /// How many peers receive video and audio.
     fn audience(&self, viewers: usize, listeners: usize);
-    /// A packet of a peer's microphone.
-    fn microphone(&self, peer: PeerId, sequence: u16, timestamp: u32, payload: Bytes);
+    /// What it wants of its peers' microphones; asked once.
+    fn hearing(&self) -> Arc<Hearing>;
+    /// What came of a peer's microphone, as far as that is wanted.
+    fn microphone(&self, peer: PeerId, spurt: Spurt);
     /// A text message on a peer's data channel.
     fn text(&self, peer: PeerId, label: &str, text: &str);
+}
+
+#[cfg(test)]
+mod testing {
+    use super::*;
+    use parking_lot::Mutex;
+
+    /// A stream that writes down what it is told.
+    #[derive(Default)]
+    pub(crate) struct Told {
+        pub(crate) keyframes_wanted: Mutex<usize>,
+        pub(crate) audiences: Mutex<Vec<(usize, usize)>>,
+    }
+
+    impl StreamDelegate for Told {
+        fn state(&self, _: PeerId, _: PeerState) {}
+        fn gone(&self, _: PeerId) {}
+        fn keyframe_wanted(&self) {
+            *self.keyframes_wanted.lock() += 1;
+        }
+        fn audience(&self, viewers: usize, listeners: usize) {
+            self.audiences.lock().push((viewers, listeners));
+        }
+        fn hearing(&self) -> Arc<Hearing> {
+            Hearing::new(&Default::default(), Arc::new(|_: crate::event::Event| ()))
+        }
+        fn microphone(&self, _: PeerId, _: Spurt) {}
+        fn text(&self, _: PeerId, _: &str, _: &str) {}
+    }
 }

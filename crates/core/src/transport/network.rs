@@ -23,6 +23,7 @@ use super::socket::Sockets;
 use super::{StreamDelegate, StreamId};
 use crate::error::StartError;
 use crate::event::PeerId;
+use crate::microphone::Hearing;
 use crate::rtp::AccessUnit;
 
 /// Commands that may wait for a shard before messages for data channels are refused.
@@ -126,6 +127,7 @@ impl Network {
     pub fn add_stream(self: &Arc<Self>, delegate: Arc<dyn StreamDelegate>) -> StreamHandle {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = NEXT.fetch_add(1, Relaxed);
+        let hearing = delegate.hearing();
         let hub = StreamHub::new(delegate, self.posts.len());
         for post in &*self.posts {
             let hub = hub.clone();
@@ -142,6 +144,7 @@ impl Network {
                 video_rtx: ssrc(),
                 audio: ssrc(),
             },
+            hearing,
             sessions: Mutex::default(),
         }
     }
@@ -182,6 +185,7 @@ pub struct StreamHandle {
     /// How many of its peers each thread has: who has none need not be told of anything.
     peers: Vec<AtomicUsize>,
     ssrcs: Ssrcs,
+    hearing: Arc<Hearing>,
     sessions: Mutex<HashMap<PeerId, Session>>,
 }
 
@@ -216,6 +220,7 @@ impl StreamHandle {
             local: &local,
             fingerprint: &common.identity.fingerprint,
             ssrcs: self.ssrcs,
+            silence_may_be_left_out: self.hearing.gates_voice(),
             candidates: &candidates,
         });
         let early = offer.candidates.clone();
@@ -224,6 +229,7 @@ impl StreamHandle {
             offer,
             local,
             ssrcs: self.ssrcs,
+            hearing: Arc::clone(&self.hearing),
         };
         let stream = self.id;
         let setup = Box::new(setup);
@@ -414,6 +420,7 @@ fn candidates(local: &[SocketAddr], announced: &[IpAddr], loopback: bool) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transport::testing::Told;
 
     fn addresses(list: &[&str]) -> Vec<SocketAddr> {
         list.iter()
@@ -445,17 +452,6 @@ mod tests {
         );
     }
 
-    struct Nobody;
-
-    impl StreamDelegate for Nobody {
-        fn state(&self, _: PeerId, _: crate::event::PeerState) {}
-        fn gone(&self, _: PeerId) {}
-        fn keyframe_wanted(&self) {}
-        fn audience(&self, _: usize, _: usize) {}
-        fn microphone(&self, _: PeerId, _: u16, _: u32, _: bytes::Bytes) {}
-        fn text(&self, _: PeerId, _: &str, _: &str) {}
-    }
-
     #[test]
     fn what_a_stun_server_sees_stands_in_later_answers() {
         let server = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -467,7 +463,7 @@ mod tests {
             listen_ips: vec!["127.0.0.1".parse().unwrap()],
             threads: 2,
         });
-        let stream = Arc::new(network.unwrap()).add_stream(Arc::new(Nobody));
+        let stream = Arc::new(network.unwrap()).add_stream(Arc::<Told>::default());
         stream.ask_stun_servers(vec![server.local_addr().unwrap()]);
         let mut request = [0; 100];
         let (length, from) = server.recv_from(&mut request).unwrap();

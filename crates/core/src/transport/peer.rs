@@ -2,21 +2,25 @@
 //! datagrams and time go in, [`Output`] comes out.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rtc_ice::candidate::Candidate;
 
 use super::Datagram;
 use super::data_channel::{DataChannels, Incoming};
 use super::dtls::{Dtls, DtlsEvent, Identity};
 use super::ice::{Check, Credentials, Ice};
+use super::opener::Opener;
 use super::outlet::Outlet;
 use super::rtcp::{Feedback, read_feedback};
 use super::sdp::{Offer, Ssrcs};
-use super::srtp::{Keys, Opener};
+use super::srtp::Keys;
 use super::stun;
+use super::uplink::Uplink;
 use crate::event::{PeerId, PeerState};
+use crate::microphone::{Hearing, Spurt};
 
 /// A peer that was not heard for so long counts as disconnected; browsers send a check every 2.5 s.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
@@ -38,7 +42,6 @@ const MAX_ADDRESSES: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What it takes to make a peer.
-#[derive(Debug)]
 pub(super) struct PeerSetup {
     /// Its name.
     pub(super) id: PeerId,
@@ -48,6 +51,8 @@ pub(super) struct PeerSetup {
     pub(super) local: Credentials,
     /// What its stream sends as.
     pub(super) ssrcs: Ssrcs,
+    /// What its stream wants of its microphone.
+    pub(super) hearing: Arc<Hearing>,
 }
 
 /// What a peer wants done after it was handed something.
@@ -61,12 +66,14 @@ pub(super) struct Output {
     pub(super) proved: bool,
     /// Requests for packets and keyframes.
     pub(super) feedback: Vec<Feedback>,
-    /// RTP of its microphone: sequence number, timestamp, payload.
-    pub(super) microphone: Vec<(u16, u32, Bytes)>,
+    /// What its microphone sent, as far as it is worth decoding.
+    pub(super) microphone: Spurt,
     /// Messages of its data channels.
     pub(super) texts: Vec<Incoming>,
     /// Its state, if that changed.
     pub(super) state: Option<PeerState>,
+    /// It was handed media: no protocol has anything to send for it, and no timer moves.
+    pub(super) only_media: bool,
 }
 
 pub(super) struct Peer {
@@ -82,7 +89,8 @@ pub(super) struct Peer {
     keep_alive: Duration,
     dtls: Box<Dtls>,
     channels: Option<Box<DataChannels>>,
-    opener: Option<Box<Opener>>,
+    opener: Option<Opener>,
+    uplink: Uplink,
     /// Set while media can be sent.
     pub(super) outlet: Option<Outlet>,
     path: Option<(SocketAddr, SocketAddr)>,
@@ -104,6 +112,7 @@ impl Peer {
             offer,
             local: credentials,
             ssrcs,
+            hearing,
         } = setup;
         let ice = Ice::new(
             now,
@@ -119,6 +128,7 @@ impl Peer {
             channels: offer
                 .sctp_port()
                 .map(|port| Box::new(DataChannels::new(port))),
+            uplink: Uplink::new(offer.microphone(), hearing),
             offer,
             ssrcs,
             identity,
@@ -163,6 +173,7 @@ impl Peer {
         {
             self.channels = Some(Box::new(DataChannels::new(port)));
         }
+        self.uplink.set_track(offer.microphone());
         self.offer = offer;
         Ok(())
     }
@@ -183,7 +194,7 @@ impl Peer {
         match data.first() {
             Some(0..=3) => self.handle_stun(now, local, remote, data, out),
             Some(20..=63) => self.handle_dtls(now, data, out),
-            Some(128..=191) => self.handle_srtp(data, out),
+            Some(128..=191) => self.handle_srtp(now, data, out),
             _ => {}
         }
     }
@@ -253,12 +264,12 @@ impl Peer {
         let (Some(path), Ok(sealer), Ok(opener)) = (
             self.path,
             keys.sealer(crypto.crypto()),
-            keys.opener(crypto.clone()),
+            Opener::new(keys, crypto.clone()),
         ) else {
             tracing::warn!(peer = %self.id, "SRTP keys are unusable");
             return;
         };
-        self.opener = Some(Box::new(opener));
+        self.opener = Some(opener);
         self.outlet = Some(Outlet::new(
             now,
             path,
@@ -268,21 +279,19 @@ impl Peer {
         ));
     }
 
-    fn handle_srtp(&mut self, data: &[u8], out: &mut Output) {
+    fn handle_srtp(&mut self, now: Instant, data: &[u8], out: &mut Output) {
+        out.only_media = true;
         let Some(opener) = &mut self.opener else {
             return;
         };
         // RFC 5761, 4: RTCP types 192 to 223 tell RTCP from RTP.
         if matches!(data.get(1), Some(192..=223)) {
-            if let Some(plain) = opener.open_rtcp(data) {
-                read_feedback(&plain, |feedback| out.feedback.push(feedback));
+            let mut compound = Vec::with_capacity(data.len());
+            if opener.open_rtcp(data, &mut compound) {
+                read_feedback(&compound, |feedback| out.feedback.push(feedback));
             }
-        } else if let Some(wanted) = self.offer.microphone()
-            && data.get(1).is_some_and(|second| second & 0x7f == wanted)
-            && let Some(plain) = opener.open_rtp(data)
-            && let Some(packet) = rtp_payload(&plain.freeze())
-        {
-            out.microphone.push(packet);
+        } else {
+            self.uplink.receive(now, data, opener, &mut out.microphone);
         }
     }
 
@@ -395,49 +404,6 @@ impl Peer {
                 remote,
                 data,
             });
-        }
-    }
-}
-
-/// Sequence number, timestamp and payload of an RTP packet (RFC 3550, 5.1).
-fn rtp_payload(packet: &Bytes) -> Option<(u16, u32, Bytes)> {
-    let first = *packet.first()?;
-    let sequence = u16::from_be_bytes(packet.get(2..4)?.try_into().ok()?);
-    let timestamp = u32::from_be_bytes(packet.get(4..8)?.try_into().ok()?);
-    let mut start = 12 + 4 * usize::from(first & 0x0f);
-    if first & 0x10 != 0 {
-        let words = u16::from_be_bytes(packet.get(start + 2..start + 4)?.try_into().ok()?);
-        start += 4 + 4 * usize::from(words);
-    }
-    let padding = if first & 0x20 != 0 {
-        usize::from(*packet.last()?)
-    } else {
-        0
-    };
-    let end = packet.len().checked_sub(padding)?;
-    (start <= end).then(|| (sequence, timestamp, packet.slice(start..end)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn the_payload_lies_behind_sources_and_extensions_and_before_padding() {
-        let mut packet = vec![0xb1, 111, 0, 7, 0, 0, 0, 9, 0, 0, 0, 1];
-        packet.extend([0, 0, 0, 2]); // one contributing source
-        packet.extend([0xbe, 0xde, 0, 1, 1, 2, 3, 4]); // one word of extension
-        packet.extend(b"opus");
-        packet.extend([0, 0, 3]);
-        let (sequence, timestamp, payload) = rtp_payload(&packet.into()).unwrap();
-        assert_eq!((sequence, timestamp, &payload[..]), (7, 9, &b"opus"[..]));
-    }
-
-    proptest! {
-        #[test]
-        fn random_packets_never_panic(data in prop::collection::vec(any::<u8>(), 0..60)) {
-            let _ = rtp_payload(&data.into());
         }
     }
 }

@@ -1,20 +1,18 @@
-//! SRTP for one viewer: our own sealing of AES-GCM packets in place (RFC 7714), webrtc-rs for the rest.
-
-use std::sync::Arc;
+//! SRTP for one viewer: keys, and our own sealing of AES-GCM packets in place (RFC 7714); webrtc-rs for the rest.
+//! [`Opener`](super::opener::Opener) is the other direction.
 
 use bytes::BytesMut;
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use rtc_crypto::{BlockCipherAlgorithm, RTCCrypto, RTCCryptoProvider};
+use rtc_crypto::{BlockCipherAlgorithm, RTCCrypto};
 use rtc_srtp::config::SessionKeys;
 use rtc_srtp::context::Context;
 use rtc_srtp::option::{srtcp_replay_protection, srtp_replay_protection};
 use rtc_srtp::protection_profile::ProtectionProfile;
 
+use super::opener::REPLAY_WINDOW;
+
 /// Length of an RTP header without extensions, the only kind we send.
 pub(super) const RTP_HEADER: usize = 12;
-
-/// Packets within which a repeated one is noticed.
-const REPLAY_WINDOW: usize = 128;
 
 /// What DTLS agreed on.
 pub(super) struct Keys {
@@ -34,25 +32,21 @@ enum RtpSealer {
     Other(Box<Context>),
 }
 
-struct GcmKey {
+pub(super) struct GcmKey {
     key: LessSafeKey,
     salt: [u8; 12],
 }
 
-/// Opens what comes in.
-///
-/// webrtc-rs keeps a state for each SSRC that it was ever shown, before it knows whether the packet is
-/// genuine. So an SSRC is tried in a context of its own first, and few are let in.
-pub(super) struct Opener {
-    context: Context,
-    keys: Keys,
-    crypto: Arc<dyn RTCCryptoProvider>,
-    rtp_ssrcs: Vec<u32>,
-    rtcp_ssrcs: Vec<u32>,
+/// What a session key is for (RFC 3711, 4.3.2).
+pub(super) struct Labels {
+    key: u8,
+    salt: u8,
 }
 
-/// SSRCs of one peer in each direction: a microphone, and what it reports from.
-const MAX_SSRCS: usize = 8;
+impl Labels {
+    pub(super) const RTP: Self = Self { key: 0, salt: 2 };
+    pub(super) const RTCP: Self = Self { key: 3, salt: 5 };
+}
 
 impl Keys {
     pub(super) fn sealer(&self, crypto: &dyn RTCCrypto) -> Result<Sealer, String> {
@@ -66,7 +60,7 @@ impl Keys {
         };
         let rtp = match self.profile {
             ProtectionProfile::AeadAes128Gcm => {
-                RtpSealer::Gcm(Box::new(GcmKey::derive(key, salt, crypto)?))
+                RtpSealer::Gcm(Box::new(GcmKey::derive(key, salt, Labels::RTP, crypto)?))
             }
             _ => RtpSealer::Other(Box::new(context()?)),
         };
@@ -76,17 +70,24 @@ impl Keys {
         })
     }
 
-    pub(super) fn opener(self, crypto: Arc<dyn RTCCryptoProvider>) -> Result<Opener, String> {
-        Ok(Opener {
-            context: self.opening_context(crypto.crypto())?,
-            keys: self,
-            crypto,
-            rtp_ssrcs: Vec::new(),
-            rtcp_ssrcs: Vec::new(),
-        })
+    /// The key for what comes in, if AES-128-GCM was agreed on.
+    pub(super) fn remote_gcm(
+        &self,
+        labels: Labels,
+        crypto: &dyn RTCCrypto,
+    ) -> Result<Option<GcmKey>, String> {
+        let (key, salt) = (
+            &self.session.remote_master_key,
+            &self.session.remote_master_salt,
+        );
+        match self.profile {
+            ProtectionProfile::AeadAes128Gcm => GcmKey::derive(key, salt, labels, crypto).map(Some),
+            _ => Ok(None),
+        }
     }
 
-    fn opening_context(&self, crypto: &dyn RTCCrypto) -> Result<Context, String> {
+    /// webrtc-rs's own state for what comes in.
+    pub(super) fn opening_context(&self, crypto: &dyn RTCCrypto) -> Result<Context, String> {
         Context::new(
             &self.session.remote_master_key,
             &self.session.remote_master_salt,
@@ -122,41 +123,12 @@ impl Sealer {
     }
 }
 
-impl Opener {
-    pub(super) fn open_rtp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        let ssrc = packet.get(8..12)?.try_into().map(u32::from_be_bytes).ok()?;
-        if !self.rtp_ssrcs.contains(&ssrc) {
-            if self.rtp_ssrcs.len() >= MAX_SSRCS {
-                return None;
-            }
-            self.trial()?.decrypt_rtp(packet).ok()?;
-            self.rtp_ssrcs.push(ssrc);
-        }
-        self.context.decrypt_rtp(packet).ok()
-    }
-
-    pub(super) fn open_rtcp(&mut self, packet: &[u8]) -> Option<BytesMut> {
-        let ssrc = packet.get(4..8)?.try_into().map(u32::from_be_bytes).ok()?;
-        if !self.rtcp_ssrcs.contains(&ssrc) {
-            if self.rtcp_ssrcs.len() >= MAX_SSRCS {
-                return None;
-            }
-            self.trial()?.decrypt_rtcp(packet).ok()?;
-            self.rtcp_ssrcs.push(ssrc);
-        }
-        self.context.decrypt_rtcp(packet).ok()
-    }
-
-    fn trial(&self) -> Option<Context> {
-        self.keys.opening_context(self.crypto.crypto()).ok()
-    }
-}
-
 impl GcmKey {
-    /// Session key and salt from the master ones (RFC 3711, 4.3; labels 0 and 2).
+    /// Session key and salt from the master ones (RFC 3711, 4.3).
     fn derive(
         master_key: &[u8],
         master_salt: &[u8],
+        labels: Labels,
         crypto: &dyn RTCCrypto,
     ) -> Result<Self, String> {
         let derive = |label: u8| -> Result<[u8; 16], String> {
@@ -172,13 +144,32 @@ impl GcmKey {
                 .map_err(|error| error.to_string())?;
             Ok(block)
         };
-        let key = UnboundKey::new(&AES_128_GCM, &derive(0)?).map_err(|_| "AES-128-GCM key")?;
+        let key =
+            UnboundKey::new(&AES_128_GCM, &derive(labels.key)?).map_err(|_| "AES-128-GCM key")?;
         let mut salt = [0u8; 12];
-        salt.copy_from_slice(&derive(2)?[..12]);
+        salt.copy_from_slice(&derive(labels.salt)?[..12]);
         Ok(Self {
             key: LessSafeKey::new(key),
             salt,
         })
+    }
+
+    /// Opens `sealed`, tag at its end, in place: the length of what was in it. `nonce` is yet to be mixed with
+    /// the salt.
+    pub(super) fn open_in_place(
+        &self,
+        mut nonce: [u8; 12],
+        authenticated: &[u8],
+        sealed: &mut [u8],
+    ) -> Option<usize> {
+        for (byte, salt) in nonce.iter_mut().zip(&self.salt) {
+            *byte ^= salt;
+        }
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let opened = self
+            .key
+            .open_in_place(nonce, Aad::from(authenticated), sealed);
+        opened.ok().map(|plain| plain.len())
     }
 
     fn seal(&self, buffer: &mut Vec<u8>, start: usize, index: u64) -> bool {
@@ -207,83 +198,5 @@ impl GcmKey {
             }
             Err(_) => false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn keys(profile: ProtectionProfile) -> Keys {
-        let key: Vec<u8> = (0..16).collect();
-        let salt: Vec<u8> = (100..100 + profile.salt_len() as u8).collect();
-        Keys {
-            profile,
-            session: SessionKeys {
-                local_master_key: key.clone(),
-                local_master_salt: salt.clone(),
-                remote_master_key: key,
-                remote_master_salt: salt,
-            },
-        }
-    }
-
-    fn packet(sequence: u16, payload: &[u8]) -> Vec<u8> {
-        let mut packet = vec![0x80, 96];
-        packet.extend(sequence.to_be_bytes());
-        packet.extend([0, 0, 0, 1, 0xde, 0xad, 0xbe, 0xef]);
-        packet.extend(payload);
-        packet
-    }
-
-    #[test]
-    fn webrtc_rs_opens_what_we_seal_across_a_roll_over() {
-        let provider = rtc_crypto::default_provider().unwrap();
-        for profile in [
-            ProtectionProfile::AeadAes128Gcm,
-            ProtectionProfile::Aes128CmHmacSha1_80,
-        ] {
-            let keys = keys(profile);
-            let mut sealer = keys.sealer(provider.crypto()).unwrap();
-            let mut opener = keys.opener(provider.clone()).unwrap();
-            for index in 65_530u64..65_545 {
-                let plain = packet(index as u16, &index.to_be_bytes());
-                let mut buffer = vec![1, 2, 3];
-                buffer.extend(&plain);
-                assert!(sealer.seal_rtp(&mut buffer, 3, index));
-                assert_eq!(
-                    opener.open_rtp(&buffer[3..]).unwrap(),
-                    plain,
-                    "{profile:?} {index}"
-                );
-                assert!(
-                    opener.open_rtp(&buffer[3..]).is_none(),
-                    "a repeated packet is refused"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn forged_packets_leave_no_trace_and_few_sources_are_let_in() {
-        let provider = rtc_crypto::default_provider().unwrap();
-        let profile = ProtectionProfile::AeadAes128Gcm;
-        let mut sealer = keys(profile).sealer(provider.crypto()).unwrap();
-        let mut opener = keys(profile).opener(provider).unwrap();
-        for ssrc in 0..1_000u32 {
-            let mut forged = packet(1, &[0; 40]);
-            forged[8..12].copy_from_slice(&ssrc.to_be_bytes());
-            assert!(opener.open_rtp(&forged).is_none());
-            assert!(opener.open_rtcp(&forged).is_none());
-        }
-        assert!(opener.rtp_ssrcs.is_empty() && opener.rtcp_ssrcs.is_empty());
-        let mut opened = 0;
-        for ssrc in 0..20u32 {
-            let mut genuine = packet(1, b"opus");
-            genuine[8..12].copy_from_slice(&ssrc.to_be_bytes());
-            assert!(sealer.seal_rtp(&mut genuine, 0, 1));
-            opened += usize::from(opener.open_rtp(&genuine).is_some());
-        }
-        assert_eq!(opened, MAX_SSRCS);
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
+use super::offer::AUDIO_LEVEL;
 use super::{Direction, DtlsRole, Line, Offer, Section, Ssrcs};
 use crate::transport::Credentials;
 
@@ -15,6 +16,8 @@ pub struct AnswerParameters<'a> {
     pub fingerprint: &'a str,
     /// What we send as.
     pub ssrcs: Ssrcs,
+    /// Whether the browser may send next to nothing while nothing is said (`usedtx`, RFC 7587, 6.1).
+    pub silence_may_be_left_out: bool,
     /// `candidate:` lines that say where the browser may reach us, best first.
     pub candidates: &'a [String],
 }
@@ -32,8 +35,13 @@ impl Offer {
         let _ = write!(
             sdp,
             "v=0\r\no=- {session} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n\
-             a=group:BUNDLE {}\r\na=extmap-allow-mixed\r\na=msid-semantic: WMS avatar\r\n",
-            mids.join(" ")
+             a=group:BUNDLE {}\r\n{}a=msid-semantic: WMS avatar\r\n",
+            mids.join(" "),
+            if self.mixed_extensions {
+                "a=extmap-allow-mixed\r\n"
+            } else {
+                ""
+            }
         );
         let (_, first) = self.transport_section();
         for (position, line) in self.lines.iter().enumerate() {
@@ -88,9 +96,18 @@ impl Line {
                 let pt = section.payload_type;
                 let _ = write!(
                     sdp,
-                    "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}\r\n",
-                    section.format_parameters
+                    "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}{}\r\n",
+                    section.format_parameters,
+                    if section.direction.receive && ours.silence_may_be_left_out {
+                        ";usedtx=1"
+                    } else {
+                        ""
+                    }
                 );
+                if let Some(id) = section.level_extension {
+                    // We only read it.
+                    let _ = write!(sdp, "a=extmap:{id}/recvonly {AUDIO_LEVEL}\r\n");
+                }
                 write_rtp(sdp, section.direction, "audio", ours.ssrcs.audio, None);
             }
             Section::Video(section) => {

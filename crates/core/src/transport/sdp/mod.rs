@@ -43,6 +43,8 @@ struct RtpSection {
     payload_type: u8,
     rtx_payload_type: Option<u8>,
     format_parameters: String,
+    /// The name, in its packets, of the level of what the offerer sends (RFC 6464).
+    level_extension: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +78,8 @@ pub struct Offer {
     pub candidates: Vec<String>,
     /// The codecs of a video section that has none of ours.
     pub unusable_video: Option<Vec<String>>,
+    /// Whether its extensions may be written in both forms (RFC 8285, 6).
+    mixed_extensions: bool,
     lines: Vec<Line>,
 }
 
@@ -86,6 +90,15 @@ pub struct SendTrack {
     pub payload_type: u8,
     /// RTX payload type (RFC 4588), where negotiated.
     pub rtx_payload_type: Option<u8>,
+}
+
+/// What a viewer sends of its microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MicrophoneTrack {
+    /// RTP payload type.
+    pub payload_type: u8,
+    /// Which header extension tells how loud a packet is (RFC 6464), where negotiated.
+    pub level_extension: Option<u8>,
 }
 
 /// The SSRCs of a stream; the same for every viewer.
@@ -116,10 +129,13 @@ impl Offer {
         })
     }
 
-    /// The payload type of the offerer's microphone.
-    pub fn microphone(&self) -> Option<u8> {
+    /// The offerer's microphone.
+    pub fn microphone(&self) -> Option<MicrophoneTrack> {
         self.lines.iter().find_map(|line| match &line.section {
-            Section::Audio(section) if section.direction.receive => Some(section.payload_type),
+            Section::Audio(section) if section.direction.receive => Some(MicrophoneTrack {
+                payload_type: section.payload_type,
+                level_extension: section.level_extension,
+            }),
             _ => None,
         })
     }
@@ -162,7 +178,12 @@ mod tests {
     const OFFER: &str = include_str!("../chromium-offer.sdp");
 
     fn answer(offer: &Offer) -> String {
+        answer_with(offer, true)
+    }
+
+    fn answer_with(offer: &Offer, silence_may_be_left_out: bool) -> String {
         offer.answer(&AnswerParameters {
+            silence_may_be_left_out,
             local: &Credentials {
                 ufrag: "uf".into(),
                 password: "pw".into(),
@@ -191,7 +212,11 @@ mod tests {
                 rtx_payload_type: Some(109)
             })
         );
-        assert_eq!(offer.microphone(), Some(111));
+        let microphone = MicrophoneTrack {
+            payload_type: 111,
+            level_extension: Some(1),
+        };
+        assert_eq!(offer.microphone(), Some(microphone));
         assert_eq!(offer.sctp_port(), Some(5000));
         let sdp = answer(&offer);
         for line in [
@@ -223,6 +248,73 @@ mod tests {
         let offer = Offer::parse(&audio_only).unwrap();
         assert_eq!(offer.video(), None);
         assert!(!answer(&offer).contains("m=video"));
+    }
+
+    /// The audio section of the answer to Chromium's offer, changed.
+    fn audio(change: impl Fn(&str) -> String, silence_may_be_left_out: bool) -> String {
+        let offer = Offer::parse(&change(OFFER)).unwrap();
+        let sdp = answer_with(&offer, silence_may_be_left_out);
+        let audio = sdp.split("m=").nth(1).unwrap();
+        assert!(audio.starts_with("audio"));
+        audio.to_owned()
+    }
+
+    #[test]
+    fn the_level_of_a_microphone_is_agreed_on_under_the_offered_name() {
+        let extmap = format!("a=extmap:1 {}", offer::AUDIO_LEVEL);
+        for (offered, answered) in [
+            ("a=extmap:1 ", Some("a=extmap:1/recvonly ")),
+            ("a=extmap:1/sendonly ", Some("a=extmap:1/recvonly ")),
+            ("a=extmap:14/sendrecv ", Some("a=extmap:14/recvonly ")),
+            ("a=extmap:1/recvonly ", None),
+            ("a=extmap:1/inactive ", None),
+            ("a=extmap:0 ", None),
+            ("a=extmap:15 ", None),
+            ("a=extmap:256 ", None),
+            ("a=extmap: ", None),
+        ] {
+            let line = format!("{offered}{}", offer::AUDIO_LEVEL);
+            let audio = audio(|sdp| sdp.replace(&extmap, &line), true);
+            let found = audio.lines().find(|line| line.starts_with("a=extmap:"));
+            let expected = answered.map(|name| format!("{name}{}", offer::AUDIO_LEVEL));
+            assert_eq!(found, expected.as_deref(), "{offered}");
+        }
+    }
+
+    #[test]
+    fn who_sends_no_microphone_is_asked_for_no_level() {
+        let (audio_section, rest) = OFFER.split_once("m=video").unwrap();
+        let change = |_: &str| {
+            let silent = audio_section.replace("a=sendrecv", "a=recvonly");
+            assert_ne!(silent, audio_section);
+            format!("{silent}m=video{rest}")
+        };
+        let audio = audio(change, true);
+        assert!(
+            !audio.contains("extmap") && !audio.contains("usedtx"),
+            "{audio}"
+        );
+        assert_eq!(Offer::parse(&change("")).unwrap().microphone(), None);
+    }
+
+    #[test]
+    fn silence_may_be_left_out_unless_it_is_wanted() {
+        let parameters = "a=fmtp:111 minptime=10;useinbandfec=1";
+        for (may, expected) in [(true, ";usedtx=1"), (false, "")] {
+            let audio = audio(str::to_owned, may);
+            let line = audio.lines().find(|line| line.starts_with("a=fmtp"));
+            assert_eq!(line, Some(format!("{parameters}{expected}").as_str()));
+        }
+    }
+
+    #[test]
+    fn mixed_extensions_are_allowed_only_to_who_asks() {
+        let mixed = "a=extmap-allow-mixed";
+        let without = OFFER
+            .replace(&format!("{mixed}\r\n"), "")
+            .replace(&format!("{mixed}\n"), "");
+        assert!(answer(&Offer::parse(OFFER).unwrap()).contains(mixed));
+        assert!(!answer(&Offer::parse(&without).unwrap()).contains(mixed));
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub enum OfferError {
 
 const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
 
+/// RFC 6464, 4.
+pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+
 impl Offer {
     /// Reads an offer.
     pub fn parse(sdp: &str) -> Result<Self, OfferError> {
@@ -132,6 +135,8 @@ impl Offer {
                 .filter_map(|attribute| attribute.value.clone())
                 .collect(),
             unusable_video,
+            mixed_extensions: (description.attributes.iter())
+                .any(|attribute| attribute.key == "extmap-allow-mixed"),
             lines,
         })
     }
@@ -183,18 +188,39 @@ fn codec_names(section: &MediaDescription) -> Vec<String> {
 fn opus(section: &MediaDescription) -> Option<RtpSection> {
     let (payload_type, _) = by_payload_type(section, "rtpmap")
         .find(|(_, map)| map.eq_ignore_ascii_case("opus/48000/2"))?;
+    let direction = Direction::answer(
+        section,
+        Direction {
+            send: true,
+            receive: true,
+        },
+    );
     Some(RtpSection {
-        direction: Direction::answer(
-            section,
-            Direction {
-                send: true,
-                receive: true,
-            },
-        ),
+        direction,
         payload_type,
         rtx_payload_type: None,
         format_parameters: OPUS_PARAMETERS.to_owned(),
+        level_extension: (direction.receive)
+            .then(|| extension(section, AUDIO_LEVEL))
+            .flatten(),
     })
+}
+
+/// The name that a header extension of the offerer's packets is offered under (RFC 8285, 5: `ID[/direction] URI`).
+fn extension(section: &MediaDescription, uri: &str) -> Option<u8> {
+    let maps = (section.attributes.iter())
+        .filter(|attribute| attribute.key == "extmap")
+        .filter_map(|attribute| attribute.value.as_deref());
+    maps.filter_map(|map| {
+        let mut words = map.split_whitespace();
+        let name = words.next()?;
+        let (id, direction) = name.split_once('/').unwrap_or((name, "sendrecv"));
+        let is_sent = matches!(direction, "sendrecv" | "sendonly");
+        // Higher ones than 14 need the two-byte form, and are not the offerer's first choice; 15 is none.
+        let id: u8 = id.parse().ok().filter(|id| (1..=14).contains(id))?;
+        (is_sent && words.next() == Some(uri)).then_some(id)
+    })
+    .next()
 }
 
 /// The offered H.264 that our encoder's constrained baseline serves, packetization-mode 1 (trap: Safari goes
@@ -246,5 +272,6 @@ fn h264(section: &MediaDescription) -> Option<RtpSection> {
         format_parameters: format!(
             "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
         ),
+        level_extension: None,
     })
 }

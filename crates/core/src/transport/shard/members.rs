@@ -208,6 +208,9 @@ impl Shard {
         let mut out = Output::default();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = act(&mut member.peer, now, &mut out);
+            if out.only_media {
+                return (result, None);
+            }
             member.peer.settle(now, &mut out);
             (result, member.peer.next_timeout())
         }));
@@ -243,8 +246,8 @@ impl Shard {
         };
         let peer = &mut member.peer;
         let delegate = &stream.hub.delegate;
-        for (sequence, timestamp, payload) in out.microphone {
-            delegate.microphone(peer.id, sequence, timestamp, payload);
+        if !out.microphone.packets.is_empty() {
+            delegate.microphone(peer.id, out.microphone);
         }
         for text in out.texts {
             delegate.text(peer.id, &text.label, &text.text);

@@ -156,32 +156,12 @@ pub(super) struct Receives {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{PeerId, PeerState};
     use crate::rtp::Packetizer;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
-    #[derive(Default)]
-    struct Delegate {
-        keyframes_wanted: AtomicUsize,
-        audiences: Mutex<Vec<(usize, usize)>>,
-    }
-
-    impl StreamDelegate for Delegate {
-        fn state(&self, _: PeerId, _: PeerState) {}
-        fn gone(&self, _: PeerId) {}
-        fn keyframe_wanted(&self) {
-            self.keyframes_wanted.fetch_add(1, Relaxed);
-        }
-        fn audience(&self, viewers: usize, listeners: usize) {
-            self.audiences.lock().push((viewers, listeners));
-        }
-        fn microphone(&self, _: PeerId, _: u16, _: u32, _: bytes::Bytes) {}
-        fn text(&self, _: PeerId, _: &str, _: &str) {}
-    }
+    use crate::transport::testing::Told;
 
     #[test]
     fn after_a_late_frame_everybody_waits_for_a_keyframe_that_is_in_time() {
-        let delegate = Arc::new(Delegate::default());
+        let delegate = Arc::<Told>::default();
         let mut stream = Stream::new(StreamHub::new(delegate.clone(), 1));
         stream.peers.push(0);
         let mut packetizer = Packetizer::default();
@@ -199,13 +179,13 @@ mod tests {
         assert_eq!(in_time, [true, true]);
         assert_eq!(late, [false, false, false]);
         assert_eq!(after, [false, true, true]);
-        assert_eq!(delegate.keyframes_wanted.load(Relaxed), 2);
+        assert_eq!(*delegate.keyframes_wanted.lock(), 2);
         assert_eq!(stream.hub.counters.snapshot().late_units, 4);
     }
 
     #[test]
     fn the_audience_is_the_sum_of_all_shards() {
-        let delegate = Arc::new(Delegate::default());
+        let delegate = Arc::<Told>::default();
         let hub = StreamHub::new(delegate.clone(), 2);
         let mut shards = [Stream::new(hub.clone()), Stream::new(hub)];
         let nothing = Receives::default();
