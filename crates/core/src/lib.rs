@@ -37,6 +37,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod media;
+pub mod media_pool;
 pub mod metrics;
 pub mod microphone;
 mod peers;

@@ -11,6 +11,7 @@ use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerState};
 use crate::media::{AudioChunk, PushOutcome, VideoFrame};
+use crate::media_pool::PoolHandle;
 use crate::microphone::MicrophoneHandle;
 use crate::peers::Peers;
 use crate::playout::{AudioPipeline, EncodedAudio};
@@ -22,7 +23,7 @@ use crate::wall_clock::unix_ms;
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
 
-/// The encoders' threads, while a source is attached.
+/// The encoders, while a source is attached.
 struct Media {
     video: VideoPipeline,
     audio: AudioPipeline,
@@ -43,6 +44,7 @@ pub(crate) struct Stream {
     audio: Arc<Mutex<Packetizer>>,
     audience: Mutex<Audience>,
     peers: Arc<Peers>,
+    pool: PoolHandle,
     microphones: MicrophoneHandle,
     microphone: Mutex<MicrophoneConfig>,
     events: Arc<dyn EventSink>,
@@ -51,6 +53,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(
         peers: Arc<Peers>,
+        pool: PoolHandle,
         microphones: MicrophoneHandle,
         events: Arc<dyn EventSink>,
     ) -> Arc<Self> {
@@ -60,6 +63,7 @@ impl Stream {
             audio: Arc::default(),
             audience: Mutex::default(),
             peers,
+            pool,
             microphones,
             microphone: Mutex::new(MicrophoneConfig::default()),
             events,
@@ -72,19 +76,27 @@ impl Stream {
         config: &MediaConfig,
         handle: &Arc<StreamHandle>,
     ) -> Result<(), StartError> {
-        let events = self.events.clone();
-        let warn = Box::new(move |text| events.emit(Event::Warning(text)));
+        let warn = || {
+            let events = self.events.clone();
+            Box::new(move |text| events.emit(Event::Warning(text)))
+        };
         let media = Media {
             video: VideoPipeline::spawn(
+                &self.pool,
                 config,
                 publish_video(handle.clone(), self.video.clone()),
-                warn,
+                warn(),
             )?,
-            audio: AudioPipeline::spawn(config, publish_audio(handle.clone(), self.audio.clone()))
-                .map_err(|source| StartError::Thread {
-                    what: "the playout thread",
-                    source,
-                })?,
+            audio: AudioPipeline::spawn(
+                &self.pool,
+                config,
+                publish_audio(handle.clone(), self.audio.clone()),
+                warn(),
+            )
+            .map_err(|source| StartError::Thread {
+                what: "the sound encoder",
+                source,
+            })?,
         };
         *self.microphone.lock() = config.microphone.clone();
         let old = self.media.write().replace(media);
@@ -93,7 +105,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the encoders' threads.
+    /// Ends the encoders.
     pub(crate) fn close_media(&self) {
         let media = self.media.write().take();
         drop(media);
