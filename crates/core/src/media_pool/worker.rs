@@ -65,7 +65,10 @@ impl Shared {
     pub(super) fn add(&self, class: Class, first: Next, task: Box<dyn Task>) -> usize {
         let mut state = self.state.lock();
         let key = state.schedule.add(class, first, task);
-        self.see_to_it(state, Instant::now());
+        // Also if that is ahead: all threads may rest with nothing to watch for.
+        if let Next::At(due) = first {
+            self.see_to_it(state, due);
+        }
         key
     }
 
