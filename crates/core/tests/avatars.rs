@@ -102,7 +102,7 @@ fn starting_and_stopping_one_avatar_does_not_disturb_another() {
                 for n in 0..3 {
                     brief.show(f64::from(n) * 33.0);
                 }
-                if lives.fetch_add(1, SeqCst) % 2 == 0 {
+                if lives.fetch_add(1, SeqCst).is_multiple_of(2) {
                     brief.frames.recv_timeout(PATIENCE).unwrap();
                 }
                 // With frames that wait and ticks that are due.
