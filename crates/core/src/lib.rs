@@ -16,7 +16,8 @@
 //! | --- | --- | --- |
 //! | [`config`], [`event`], [`error`] | every default, what comes out, what can fail | sockets, codecs |
 //! | [`media`] | frames and chunks as the caller pushes them, their conversion | encoders, network |
-//! | [`encode`] | the video encoder, its thread, its keyframe policy | viewers |
+//! | [`media_pool`] | the threads that encode for all systems, who runs on them next | what is encoded |
+//! | [`encode`] | the video encoder, its slot, its keyframe policy | viewers |
 //! | [`playout`] | the audio queue, its real-time pace, the Opus encoder | RTP |
 //! | [`rtp`] | cutting encoded media into packets once, and their history | encoders' internals |
 //! | [`transport`] | the shard, the UDP socket, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
@@ -37,6 +38,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod media;
+pub mod media_pool;
 pub mod metrics;
 pub mod microphone;
 mod peers;

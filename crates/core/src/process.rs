@@ -1,5 +1,5 @@
-//! What all systems of a process share: the tokio runtime of signalling, and the microphones' thread. Made
-//! with the first server that starts, ended with the last one that stops.
+//! What all systems of a process share: the tokio runtime of signalling, the threads that encode, and the
+//! microphones' thread. Made with the first server that starts, ended with the last one that stops.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::StartError;
+use crate::media_pool::{MediaPool, PoolHandle};
 use crate::microphone::{MicrophoneHandle, MicrophoneWorker};
 
 /// Signalling is a few messages a viewer: one thread carries thousands.
@@ -22,6 +23,7 @@ pub(crate) struct Process {
     /// Present until dropped.
     runtime: Option<Runtime>,
     handle: Handle,
+    media: MediaPool,
     microphones: MicrophoneWorker,
 }
 
@@ -40,10 +42,12 @@ impl Process {
             .enable_time()
             .build()
             .map_err(thread("the signalling runtime"))?;
+        let media = MediaPool::for_this_machine().map_err(thread("the media threads"))?;
         let microphones = MicrophoneWorker::spawn().map_err(thread("the microphone thread"))?;
         let started = Arc::new(Self {
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
+            media,
             microphones,
         });
         *process = Arc::downgrade(&started);
@@ -52,6 +56,10 @@ impl Process {
 
     pub(crate) fn runtime(&self) -> &Handle {
         &self.handle
+    }
+
+    pub(crate) fn media(&self) -> PoolHandle {
+        self.media.handle()
     }
 
     pub(crate) fn microphones(&self) -> MicrophoneHandle {

@@ -78,6 +78,7 @@ impl Server {
         })?;
         let stream = Stream::new(
             self.peers.clone(),
+            process.media(),
             process.microphones(),
             self.events.clone(),
         );

@@ -35,7 +35,7 @@ pub struct OutputCounts {
     pub encoded_frames: u64,
     /// Frames that newer ones replaced before they were encoded.
     pub superseded_frames: u64,
-    /// Frames that turned out undecodable on the encoder's thread.
+    /// Frames that turned out undecodable when they were to be encoded.
     pub undecodable_frames: u64,
     /// Encoded frames that a decoder can begin at.
     pub keyframes: u64,

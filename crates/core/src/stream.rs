@@ -10,6 +10,7 @@ use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerState};
 use crate::media::{AudioChunk, PushOutcome, VideoFrame};
+use crate::media_pool::PoolHandle;
 use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
 use crate::playout::{AudioPipeline, EncodedAudio};
@@ -21,7 +22,7 @@ use crate::wall_clock::unix_ms;
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
 
-/// The encoders' threads, while a source is attached.
+/// The encoders, while a source is attached.
 struct Media {
     video: VideoPipeline,
     audio: AudioPipeline,
@@ -42,6 +43,7 @@ pub(crate) struct Stream {
     audio: Arc<Mutex<Packetizer>>,
     audience: Mutex<Audience>,
     peers: Arc<Peers>,
+    pool: PoolHandle,
     microphones: MicrophoneHandle,
     pub(crate) hearing: Arc<Hearing>,
     events: Arc<dyn EventSink>,
@@ -50,6 +52,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(
         peers: Arc<Peers>,
+        pool: PoolHandle,
         microphones: MicrophoneHandle,
         events: Arc<dyn EventSink>,
     ) -> Arc<Self> {
@@ -59,6 +62,7 @@ impl Stream {
             audio: Arc::default(),
             audience: Mutex::default(),
             peers,
+            pool,
             microphones,
             hearing: Hearing::new(&MicrophoneConfig::default(), events.clone()),
             events,
@@ -71,19 +75,27 @@ impl Stream {
         config: &MediaConfig,
         handle: &Arc<StreamHandle>,
     ) -> Result<(), StartError> {
-        let events = self.events.clone();
-        let warn = Box::new(move |text| events.emit(Event::Warning(text)));
+        let warn = || {
+            let events = self.events.clone();
+            Box::new(move |text| events.emit(Event::Warning(text)))
+        };
         let media = Media {
             video: VideoPipeline::spawn(
+                &self.pool,
                 config,
                 publish_video(handle.clone(), self.video.clone()),
-                warn,
+                warn(),
             )?,
-            audio: AudioPipeline::spawn(config, publish_audio(handle.clone(), self.audio.clone()))
-                .map_err(|source| StartError::Thread {
-                    what: "the playout thread",
-                    source,
-                })?,
+            audio: AudioPipeline::spawn(
+                &self.pool,
+                config,
+                publish_audio(handle.clone(), self.audio.clone()),
+                warn(),
+            )
+            .map_err(|source| StartError::Thread {
+                what: "the sound encoder",
+                source,
+            })?,
         };
         self.hearing.configure(&config.microphone);
         let old = self.media.write().replace(media);
@@ -92,7 +104,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the encoders' threads.
+    /// Ends the encoders.
     pub(crate) fn close_media(&self) {
         let media = self.media.write().take();
         drop(media);

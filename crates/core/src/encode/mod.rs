@@ -1,4 +1,4 @@
-//! The video encoder: one thread, one latest-frame slot, one keyframe policy.
+//! The video encoder: one task of the media pool, one latest-frame slot, one keyframe policy.
 
 mod clock;
 mod h264;

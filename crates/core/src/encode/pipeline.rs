@@ -1,8 +1,7 @@
-//! From pushed frames to encoded ones, on a thread of its own.
+//! From pushed frames to encoded ones, on the pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::clock::{MediaClock, millis};
@@ -12,6 +11,7 @@ use super::slot::{Slot, SlotFrame, Step, VideoStats};
 use crate::config::MediaConfig;
 use crate::error::StartError;
 use crate::media::{Converter, VideoFrame};
+use crate::media_pool::{Class, Next, PoolHandle, Task, TaskHandle};
 
 /// One encoded picture.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -24,20 +24,25 @@ pub struct EncodedFrame {
     pub keyframe: bool,
 }
 
-/// Takes each encoded picture, on the encoder's thread: it must not block.
+/// Takes each encoded picture, on a thread of the pool: it must not block.
 pub type Output = Box<dyn FnMut(&EncodedFrame) + Send>;
 /// Takes a sentence about something that went wrong, at most one a second.
 pub type Warn = Box<dyn Fn(String) + Send>;
 
-/// An encoder with its thread, which ends when this is dropped.
+/// An encoder and its slot. Once this is dropped nothing more comes out.
 pub struct VideoPipeline {
     slot: Arc<Slot>,
-    thread: Option<JoinHandle<()>>,
+    task: TaskHandle,
 }
 
 impl VideoPipeline {
-    /// Starts the thread. Nobody watches yet: see [`VideoPipeline::set_watched`].
-    pub fn spawn(config: &MediaConfig, output: Output, warn: Warn) -> Result<Self, StartError> {
+    /// Makes the encoder, which runs on `pool`. Nobody watches yet: see [`VideoPipeline::set_watched`].
+    pub fn spawn(
+        pool: &PoolHandle,
+        config: &MediaConfig,
+        output: Output,
+        warn: Warn,
+    ) -> Result<Self, StartError> {
         let settings = Settings {
             width: config.video_width,
             height: config.video_height,
@@ -62,50 +67,37 @@ impl VideoPipeline {
             output,
             warnings: Warnings::new(warn),
         };
-        let thread = std::thread::Builder::new()
-            .name("avatar-encode".to_owned())
-            .spawn(|| worker.run())
-            .map_err(|source| StartError::Thread {
-                what: "the video encoder",
-                source,
-            })?;
         Ok(Self {
             slot,
-            thread: Some(thread),
+            task: pool.spawn(Class::Pictures, Next::Woken, worker),
         })
     }
 
     /// Takes a frame that [`check_video`](crate::media::check_video) accepted: copies it into the slot, in
     /// the place of one that was not encoded yet. From any thread.
     pub fn push(&self, frame: VideoFrame<'_>) {
-        self.slot.push(frame);
+        if self.slot.push(frame) {
+            self.task.wake();
+        }
     }
 
     /// Asks for a keyframe: the next frame, or the last picture again if none comes within a frame interval;
     /// later when keyframes were made just before. From any thread.
     pub fn request_keyframe(&self) {
         self.slot.request_keyframe(Instant::now());
+        self.task.wake();
     }
 
     /// Says whether anybody watches. While nobody does, frames are kept (the last one), not encoded; the
     /// first viewer then begins with a keyframe of it.
     pub fn set_watched(&self, watched: bool) {
         self.slot.set_watched(watched, Instant::now());
+        self.task.wake();
     }
 
     /// What was done so far.
     pub fn stats(&self) -> VideoStats {
         self.slot.counters.snapshot()
-    }
-}
-
-impl Drop for VideoPipeline {
-    fn drop(&mut self) {
-        self.slot.stop();
-        if let Some(thread) = self.thread.take() {
-            // An `Err` is a panic of ours, which the panic hook has reported.
-            let _ = thread.join();
-        }
     }
 }
 
@@ -123,7 +115,7 @@ impl Settings {
     }
 }
 
-/// What the thread owns.
+/// What runs on the pool.
 struct Worker {
     slot: Arc<Slot>,
     settings: Settings,
@@ -138,19 +130,29 @@ struct Worker {
     warnings: Warnings,
 }
 
-impl Worker {
-    fn run(mut self) {
-        loop {
-            match self.slot.next(&mut self.policy, self.has_picture) {
-                Step::Frame(frame) => self.on_frame(frame),
-                Step::Repeat => self.on_repeat(),
-                Step::Stop => return,
-            }
+impl Task for Worker {
+    fn run(&mut self, now: Instant) -> Next {
+        match self.slot.next(&mut self.policy, self.has_picture, now) {
+            Some(Step::Frame(frame)) => self.on_frame(frame, now),
+            Some(Step::Repeat) => self.on_repeat(now),
+            None => {}
+        }
+        // Frames and requests that came meanwhile have woken the task again.
+        match self.slot.repeat_at(&self.policy, self.has_picture) {
+            Some(at) => Next::At(at),
+            None => Next::Woken,
         }
     }
 
-    fn on_frame(&mut self, frame: SlotFrame) {
-        let now = Instant::now();
+    fn on_panic(&mut self) {
+        (self.warnings.warn)(
+            "the video encoder crashed: no more pictures until the next start".to_owned(),
+        );
+    }
+}
+
+impl Worker {
+    fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
         let counters = &self.slot.counters;
         let converted = self.converter.convert(&frame.borrow()).map(|_| ());
         let timestamp_ms = frame.borrow().timestamp_ms;
@@ -174,8 +176,7 @@ impl Worker {
         }
     }
 
-    fn on_repeat(&mut self) {
-        let now = Instant::now();
+    fn on_repeat(&mut self, now: Instant) {
         let timestamp_ms = self.clock.of_repeat(now);
         if self.encode(timestamp_ms, now) {
             self.slot.counters.repeated.fetch_add(1, Relaxed);
@@ -272,7 +273,8 @@ impl Warnings {
 mod tests {
     use super::*;
     use crate::media::PixelFormat;
-    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+    use crate::media_pool::MediaPool;
+    use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 
     const PATIENCE: Duration = Duration::from_secs(10);
     /// Long enough for anything that is going to happen to have happened.
@@ -280,6 +282,8 @@ mod tests {
 
     struct Rig {
         pipeline: VideoPipeline,
+        /// Ends after the pipeline.
+        _pool: MediaPool,
         frames: Receiver<EncodedFrame>,
         warnings: Receiver<String>,
         /// The output waits for one of these a picture, if `gated`.
@@ -304,8 +308,10 @@ mod tests {
         let warn = Box::new(move |text| {
             let _ = warning_to.send(text);
         });
+        let pool = MediaPool::new(1).unwrap();
         Rig {
-            pipeline: VideoPipeline::spawn(&config, output, warn).unwrap(),
+            pipeline: VideoPipeline::spawn(&pool.handle(), &config, output, warn).unwrap(),
+            _pool: pool,
             frames,
             warnings,
             gate,
@@ -365,7 +371,7 @@ mod tests {
         rig.pipeline.set_watched(true);
         rig.push(1_000.0);
         assert_eq!(rig.frame().timestamp_ms, 1_000.0);
-        // The encoder's thread is held up in the output.
+        // The encoder is held up in the output.
         for n in 1..=20 {
             rig.push(1_000.0 + f64::from(n));
         }
@@ -475,15 +481,15 @@ mod tests {
     }
 
     #[test]
-    fn dropping_ends_the_thread_also_with_a_frame_in_the_slot() {
+    fn dropping_ends_the_encoder_also_with_a_frame_in_the_slot() {
         let rig = rig(false);
         rig.push(1.0);
         let Rig {
             pipeline, frames, ..
         } = rig;
         drop(pipeline);
-        // The thread owned the other end.
-        assert!(frames.recv().is_err());
+        // The encoder owned the other end, and is gone.
+        assert_eq!(frames.try_recv(), Err(TryRecvError::Disconnected));
     }
 
     #[test]
@@ -493,7 +499,8 @@ mod tests {
             video_height: 4096,
             ..MediaConfig::default()
         };
-        let error = VideoPipeline::spawn(&config, Box::new(|_| ()), Box::new(|_| ()))
+        let pool = MediaPool::new(1).unwrap().handle();
+        let error = VideoPipeline::spawn(&pool, &config, Box::new(|_| ()), Box::new(|_| ()))
             .err()
             .unwrap();
         assert!(error.to_string().contains("3840x2160"), "{error}");

@@ -1,9 +1,9 @@
-//! The latest-frame slot between the pushing threads and the encoder's thread.
+//! The latest-frame slot between the pushing threads and the encoder.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::keyframe::KeyframePolicy;
 use crate::media::{PixelFormat, VideoFrame};
@@ -66,21 +66,18 @@ pub(super) struct SlotFrame {
     pub(super) kept_since: Option<Instant>,
 }
 
-/// What the encoder's thread does next.
+/// What the encoder does next.
 pub(super) enum Step {
     /// Encodes this frame.
     Frame(SlotFrame),
     /// Encodes the last picture again, as a keyframe.
     Repeat,
-    /// Ends.
-    Stop,
 }
 
 /// The slot. Its lock is held for moves of pointers only, never for a copy or for encoding.
 #[derive(Default)]
 pub(super) struct Slot {
     state: Mutex<State>,
-    changed: Condvar,
     pub(super) counters: Counters,
 }
 
@@ -91,12 +88,11 @@ struct State {
     /// The first request for a keyframe that the policy has not been told of.
     asked: Option<Instant>,
     watched: bool,
-    stopped: bool,
 }
 
 impl Slot {
-    /// Copies `frame` in, in the place of one that waits.
-    pub(super) fn push(&self, frame: VideoFrame<'_>) {
+    /// Copies `frame` in, in the place of one that waits; tells whether it is to be encoded now.
+    pub(super) fn push(&self, frame: VideoFrame<'_>) -> bool {
         self.counters.frames_in.fetch_add(1, Relaxed);
         let mut data = self.state.lock().spare.pop().unwrap_or_default();
         data.clear();
@@ -120,16 +116,12 @@ impl Slot {
             counter.fetch_add(1, Relaxed);
             state.recycle(replaced.data);
         }
-        drop(state);
-        if watched {
-            self.changed.notify_one();
-        }
+        watched
     }
 
     /// Asks for a keyframe.
     pub(super) fn request_keyframe(&self, now: Instant) {
         self.state.lock().asked.get_or_insert(now);
-        self.changed.notify_one();
     }
 
     /// Says whether anybody watches; the first who does needs a keyframe.
@@ -139,39 +131,33 @@ impl Slot {
             state.asked.get_or_insert(now);
         }
         state.watched = watched;
-        drop(state);
-        self.changed.notify_one();
     }
 
-    /// Makes [`Slot::next`] give [`Step::Stop`].
-    pub(super) fn stop(&self) {
-        self.state.lock().stopped = true;
-        self.changed.notify_one();
-    }
-
-    /// Waits for something to do, telling `policy` of the requests before it.
-    pub(super) fn next(&self, policy: &mut KeyframePolicy, has_picture: bool) -> Step {
+    /// What is to be done at `now`; tells `policy` of the requests before it.
+    pub(super) fn next(
+        &self,
+        policy: &mut KeyframePolicy,
+        has_picture: bool,
+        now: Instant,
+    ) -> Option<Step> {
         let mut state = self.state.lock();
-        loop {
-            if state.stopped {
-                return Step::Stop;
-            }
-            if let Some(asked) = state.asked.take() {
-                policy.request(asked);
-            }
-            if state.watched
-                && let Some(frame) = state.latest.take()
-            {
-                return Step::Frame(frame);
-            }
-            match policy.repeat_at().filter(|_| state.watched && has_picture) {
-                Some(at) if at <= Instant::now() => return Step::Repeat,
-                Some(at) => {
-                    self.changed.wait_until(&mut state, at);
-                }
-                None => self.changed.wait(&mut state),
-            }
+        if let Some(asked) = state.asked.take() {
+            policy.request(asked);
         }
+        if state.watched
+            && let Some(frame) = state.latest.take()
+        {
+            return Some(Step::Frame(frame));
+        }
+        let repeat_at = state.repeat_at(policy, has_picture);
+        repeat_at
+            .is_some_and(|at| at <= now)
+            .then_some(Step::Repeat)
+    }
+
+    /// When the last picture is to be encoded again, unless a frame or a request comes before.
+    pub(super) fn repeat_at(&self, policy: &KeyframePolicy, has_picture: bool) -> Option<Instant> {
+        self.state.lock().repeat_at(policy, has_picture)
     }
 
     /// Takes the buffer of a frame that was encoded.
@@ -181,6 +167,10 @@ impl Slot {
 }
 
 impl State {
+    fn repeat_at(&self, policy: &KeyframePolicy, has_picture: bool) -> Option<Instant> {
+        policy.repeat_at().filter(|_| self.watched && has_picture)
+    }
+
     fn recycle(&mut self, buffer: Vec<u8>) {
         if self.spare.len() < MAX_BUFFERS {
             self.spare.push(buffer);

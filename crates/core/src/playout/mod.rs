@@ -4,8 +4,8 @@
 //! push ─copy─► queue ─ 20 ms ─► resample to 48 kHz ─► Opus ─► output
 //!                      ▲ ticker: absolute deadlines
 //! ```
-//! The queue, the ticker and the player decide without a clock of their own; the pipeline's thread only
-//! joins them.
+//! The queue, the ticker and the player decide without a clock of their own; the pipeline only joins them, as
+//! a task of the media pool.
 
 mod encoder;
 mod pipeline;
@@ -14,7 +14,7 @@ mod queue;
 mod ticker;
 
 pub use encoder::OpusEncoder;
-pub use pipeline::{AudioPipeline, EncodedAudio, PlayoutStats};
+pub use pipeline::{AudioPipeline, EncodedAudio, PlayoutStats, Warn};
 pub use player::Player;
 pub use queue::{PlayoutQueue, Pulled, TICK_FRAMES};
 pub use ticker::{Tick, Ticker};

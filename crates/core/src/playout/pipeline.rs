@@ -1,13 +1,12 @@
-//! The thread that plays: every 20 ms, for ever, on absolute deadlines.
+//! The task that plays: every 20 ms, for ever, on absolute deadlines.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::player::Player;
 use super::queue::PlayoutQueue;
@@ -15,6 +14,7 @@ use super::ticker::Ticker;
 use crate::config::MediaConfig;
 use crate::media::audio::check_audio;
 use crate::media::{AudioChunk, PushOutcome};
+use crate::media_pool::{Class, Next, PoolHandle, Task, TaskHandle};
 use crate::wall_clock::unix_ms;
 
 /// 20 ms of encoded sound.
@@ -47,15 +47,17 @@ pub struct PlayoutStats {
     pub failed_ticks: u64,
 }
 
-/// The audio queue and its thread. Dropping it stops and joins the thread.
+/// Takes a sentence about something that went wrong.
+pub type Warn = Box<dyn Fn(String) + Send>;
+
+/// The audio queue and what plays it. Once this is dropped nothing more comes out.
 pub struct AudioPipeline {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    _task: TaskHandle,
 }
 
 struct Shared {
-    inner: Mutex<Inner>,
-    wake: Condvar,
+    queue: Mutex<PlayoutQueue>,
     heard: AtomicBool,
     chunks: AtomicU64,
     dropped_chunks: AtomicU64,
@@ -65,25 +67,18 @@ struct Shared {
     failed_ticks: AtomicU64,
 }
 
-struct Inner {
-    queue: PlayoutQueue,
-    stop: bool,
-}
-
 impl AudioPipeline {
-    /// Starts the thread `avatar-playout`; `output` is called on it, and must not block.
+    /// Plays on `pool`; `output` is called on its threads, and must not block.
     /// Nobody is taken to listen until [`Self::set_heard`].
     pub fn spawn(
+        pool: &PoolHandle,
         config: &MediaConfig,
         output: Box<dyn FnMut(EncodedAudio) + Send>,
+        warn: Warn,
     ) -> io::Result<Self> {
         let player = Player::new().map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
-            inner: Mutex::new(Inner {
-                queue: PlayoutQueue::new(config.max_audio_queue),
-                stop: false,
-            }),
-            wake: Condvar::new(),
+            queue: Mutex::new(PlayoutQueue::new(config.max_audio_queue)),
             heard: AtomicBool::new(false),
             chunks: AtomicU64::new(0),
             dropped_chunks: AtomicU64::new(0),
@@ -92,22 +87,25 @@ impl AudioPipeline {
             skipped_ticks: AtomicU64::new(0),
             failed_ticks: AtomicU64::new(0),
         });
-        let thread = std::thread::Builder::new()
-            .name("avatar-playout".to_owned())
-            .spawn({
-                let shared = Arc::clone(&shared);
-                move || shared.run(player, output)
-            })?;
+        let now = Instant::now();
+        let worker = Worker {
+            shared: Arc::clone(&shared),
+            player,
+            ticker: Ticker::new(now),
+            samples: Vec::new(),
+            output,
+            warn,
+        };
         Ok(Self {
             shared,
-            thread: Some(thread),
+            _task: pool.spawn(Class::Sound, Next::At(now), worker),
         })
     }
 
     /// Copies a chunk into the queue; the caller may reuse its buffer.
     pub fn push(&self, chunk: AudioChunk<'_>) -> PushOutcome {
         let outcome = match check_audio(&chunk) {
-            Ok(()) => self.shared.inner.lock().queue.push(&chunk, Instant::now()),
+            Ok(()) => self.shared.queue.lock().push(&chunk, Instant::now()),
             Err(reason) => PushOutcome::Dropped(reason),
         };
         match outcome {
@@ -124,7 +122,7 @@ impl AudioPipeline {
 
     /// How much waits to be played, in ms.
     pub fn queued_ms(&self) -> f64 {
-        self.shared.inner.lock().queue.queued().as_secs_f64() * 1_000.0
+        self.shared.queue.lock().queued().as_secs_f64() * 1_000.0
     }
 
     /// What was done so far.
@@ -140,50 +138,51 @@ impl AudioPipeline {
     }
 }
 
-impl Drop for AudioPipeline {
-    fn drop(&mut self) {
-        self.shared.inner.lock().stop = true;
-        self.shared.wake.notify_one();
-        if let Some(thread) = self.thread.take() {
-            // A panic of `output` was reported by the panic hook.
-            let _ = thread.join();
+/// What runs on the pool.
+struct Worker {
+    shared: Arc<Shared>,
+    player: Player,
+    ticker: Ticker,
+    samples: Vec<f32>,
+    output: Box<dyn FnMut(EncodedAudio) + Send>,
+    warn: Warn,
+}
+
+impl Task for Worker {
+    fn run(&mut self, now: Instant) -> Next {
+        if now >= self.ticker.deadline() {
+            self.tick(now);
         }
+        Next::At(self.ticker.deadline())
+    }
+
+    fn on_panic(&mut self) {
+        (self.warn)("the sound encoder crashed: no more sound until the next start".to_owned());
     }
 }
 
-impl Shared {
-    fn run(&self, mut player: Player, mut output: Box<dyn FnMut(EncodedAudio) + Send>) {
-        let mut ticker = Ticker::new(Instant::now());
-        let mut samples = Vec::new();
-        loop {
-            let mut inner = self.inner.lock();
-            while !inner.stop && Instant::now() < ticker.deadline() {
-                self.wake.wait_until(&mut inner, ticker.deadline());
+impl Worker {
+    fn tick(&mut self, now: Instant) {
+        let shared = &self.shared;
+        let tick = self.ticker.tick(now);
+        let pulled = shared.queue.lock().pull(tick.at, &mut self.samples);
+        shared.skipped_ticks.fetch_add(tick.skipped, Relaxed);
+        if pulled.is_some_and(|pulled| pulled.spurt_start) {
+            shared.spurts.fetch_add(1, Relaxed);
+        }
+        let sound = pulled.map(|pulled| (pulled, self.samples.as_slice()));
+        let wall_ms = unix_ms() - millis(now.saturating_duration_since(tick.at));
+        let heard = shared.heard.load(Relaxed);
+        match self.player.play(sound, tick.position, wall_ms, heard) {
+            Ok(Some(audio)) => {
+                shared.packets.fetch_add(1, Relaxed);
+                (self.output)(audio);
             }
-            if inner.stop {
-                return;
-            }
-            let now = Instant::now();
-            let tick = ticker.tick(now);
-            let pulled = inner.queue.pull(tick.at, &mut samples);
-            drop(inner);
-
-            self.skipped_ticks.fetch_add(tick.skipped, Relaxed);
-            if pulled.is_some_and(|pulled| pulled.spurt_start) {
-                self.spurts.fetch_add(1, Relaxed);
-            }
-            let sound = pulled.map(|pulled| (pulled, samples.as_slice()));
-            let wall_ms = unix_ms() - millis(now.saturating_duration_since(tick.at));
-            match player.play(sound, tick.position, wall_ms, self.heard.load(Relaxed)) {
-                Ok(Some(audio)) => {
-                    self.packets.fetch_add(1, Relaxed);
-                    output(audio);
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    if self.failed_ticks.fetch_add(1, Relaxed) == 0 {
-                        tracing::error!(%error, "cannot encode sound");
-                    }
+            Ok(None) => {}
+            Err(error) => {
+                if shared.failed_ticks.fetch_add(1, Relaxed) == 0 {
+                    tracing::error!(%error, "cannot encode sound");
+                    (self.warn)(format!("sound not sent: {error}"));
                 }
             }
         }

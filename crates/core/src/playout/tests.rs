@@ -8,6 +8,7 @@ use crate::config::MediaConfig;
 use crate::error::DropReason;
 use crate::media::audio::tests::{correlation, read_wav, residual_db, sine, to_bytes};
 use crate::media::{AudioChunk, PushOutcome, SampleFormat};
+use crate::media_pool::MediaPool;
 
 const MS: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_millis(20);
@@ -295,11 +296,13 @@ fn nothing_is_encoded_while_nobody_listens() {
 }
 
 #[test]
-fn the_thread_plays_at_real_time_and_stops_at_once() {
+fn the_pipeline_plays_at_real_time_and_stops_at_once() {
     let packets = std::sync::Arc::new(Mutex::new(Vec::new()));
     let seen = std::sync::Arc::clone(&packets);
     let output = Box::new(move |audio| seen.lock().push(audio));
-    let pipeline = AudioPipeline::spawn(&MediaConfig::default(), output).unwrap();
+    let pool = MediaPool::new(1).unwrap();
+    let config = MediaConfig::default();
+    let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, Box::new(|_| ())).unwrap();
     pipeline.set_heard(true);
     let (speech, rate) = read_wav("speech-24k.wav");
     let data = to_bytes(&speech[..rate as usize / 2]);
