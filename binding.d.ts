@@ -115,6 +115,13 @@ export interface NativeMetrics {
   lastChunkError?: string
 }
 
+/** What the microphones cost, in the words of `getMicrophoneUsage()`. */
+export interface NativeMicrophoneUsage {
+  decoders: number
+  packets: number
+  dropped: number
+}
+
 /** What was sent to all viewers since the last start, and what was refused. JavaScript counts in doubles. */
 export interface NativeNetworkStats {
   /** RTP packets sent, retransmissions included. */
@@ -133,13 +140,6 @@ export interface NativeNetworkStats {
   blockedUnits: number
   /** Frames and sound that nobody got because the network thread was late. */
   lateUnits: number
-}
-
-/** What the microphones cost, in the words of `getMicrophoneUsage()`. */
-export interface NativeMicrophoneUsage {
-  decoders: number
-  packets: number
-  dropped: number
 }
 
 /** What became of a start: the port, or why there is none. */
