@@ -104,6 +104,8 @@ pub(super) struct Member {
     microphone: Microphone,
     datagrams: u64,
     bytes: u64,
+    /// A timer may have become sooner.
+    unsettled: bool,
     /// Told once: a picture, or that there will be none.
     joined: Option<oneshot::Sender<Result<(), String>>>,
     pub(super) closed: Option<String>,
@@ -159,6 +161,7 @@ impl Member {
             },
             datagrams: 0,
             bytes: 0,
+            unsettled: true,
             joined: Some(joined),
             closed: None,
             role,
@@ -167,6 +170,16 @@ impl Member {
 
     pub(super) fn id(&self) -> u64 {
         self.role.id
+    }
+
+    /// Whether [`Self::poll_timeout`] may say something new.
+    pub(super) fn take_unsettled(&mut self) -> bool {
+        std::mem::take(&mut self.unsettled)
+    }
+
+    /// Whether its handshake is under way.
+    pub(super) fn is_joining(&self) -> bool {
+        self.srtp.is_none() && self.closed.is_none()
     }
 
     pub(super) fn floods(&self) -> bool {
@@ -208,6 +221,7 @@ impl Member {
         shared: &mut Shared,
         out: &mut Vec<Outgoing>,
     ) {
+        self.unsettled |= !is_rtp(datagram);
         match datagram.first() {
             Some(0..=3) if stun::is_stun(datagram) => {
                 let event = self.ice.handle(at.now, from, datagram, out);
@@ -429,6 +443,7 @@ impl Member {
             counts: !self.role.floods,
         };
         video.push(packet, at.now, at.unix, &mut samples);
+        self.unsettled |= video.wants_attention();
         if video.has_picture && self.joined.is_some() {
             self.times.first_frame_ms = Some(elapsed_ms(self.started, at.now));
             self.tell_joined(Ok(()));
