@@ -536,7 +536,7 @@ impl Member {
             self.fail(state);
         }
         if let Some(video) = &mut self.video
-            && !(self.joined.is_none() && !self.role.inspected)
+            && (self.joined.is_some() || self.role.inspected)
         {
             let mut samples = Samples {
                 tally: &mut shared.tally,
