@@ -92,6 +92,8 @@ pub(super) struct Member {
     handshake: Option<Handshake>,
     srtp: Option<Srtp>,
     good_bye: Vec<BytesMut>,
+    /// What ends the handshake, if we are its server: until media shows that it came.
+    last_flight: Vec<Outgoing>,
     path: Option<SocketAddr>,
     video: Option<Video>,
     rtx: Option<super::sequence::SequenceLog>,
@@ -146,6 +148,7 @@ impl Member {
             handshake: None,
             srtp: None,
             good_bye: Vec::new(),
+            last_flight: Vec::new(),
             path: None,
             video: None,
             rtx: None,
@@ -227,7 +230,7 @@ impl Member {
                 let event = self.ice.handle(at.now, from, datagram, out);
                 self.on_ice(at.now, event, shared, out);
             }
-            Some(20..=63) => self.on_dtls(at.now, datagram, shared, out),
+            Some(20..=63) => self.on_dtls(at.now, from, datagram, shared, out),
             Some(128..=191) if rtp::is_rtcp(datagram) => self.on_rtcp(at.now, datagram, shared),
             Some(128..=191) if shared.loss.next() => shared.tally.dropped_on_purpose += 1,
             Some(128..=191) => self.on_rtp(at, datagram, shared),
@@ -251,21 +254,45 @@ impl Member {
                     .ice_ms
                     .get_or_insert(elapsed_ms(self.started, now));
                 if self.handshake.is_none() && self.srtp.is_none() {
-                    let fingerprint = self.remote.fingerprint.clone();
-                    match Handshake::begin(now, &shared.identity, fingerprint) {
-                        Ok(handshake) => self.handshake = Some(handshake),
-                        Err(error) => self.fail(format!("DTLS: {error}")),
-                    }
-                    self.flush_handshake(out);
+                    self.begin_handshake(now, shared, out);
                 }
             }
         }
     }
 
-    fn on_dtls(&mut self, now: Instant, datagram: &[u8], shared: &Shared, out: &mut Vec<Outgoing>) {
+    fn begin_handshake(&mut self, now: Instant, shared: &Shared, out: &mut Vec<Outgoing>) {
+        let fingerprint = self.remote.fingerprint.clone();
+        match Handshake::begin(now, &shared.identity, fingerprint, self.remote.begins_dtls) {
+            Ok(handshake) => self.handshake = Some(handshake),
+            Err(error) => self.fail(format!("DTLS: {error}")),
+        }
+        self.flush_handshake(out);
+    }
+
+    fn on_dtls(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+        shared: &Shared,
+        out: &mut Vec<Outgoing>,
+    ) {
+        // A client may begin before we know that its pair is selected.
+        let may_begin = self.remote.begins_dtls && self.ice.knows(from);
+        if self.handshake.is_none() && self.srtp.is_none() && may_begin {
+            self.path = Some(from);
+            self.begin_handshake(now, shared, out);
+        }
         let Some(handshake) = &mut self.handshake else {
             if self.srtp.is_some() && is_dtls_alert(datagram) {
                 self.fail("the server said good-bye".to_owned());
+            } else if self.srtp.is_some() {
+                // It repeats its flight: our last one was lost (RFC 6347, 4.2.4).
+                out.extend(
+                    self.last_flight
+                        .iter()
+                        .map(|(to, datagram)| (*to, datagram.clone())),
+                );
             }
             return;
         };
@@ -304,8 +331,12 @@ impl Member {
         let (Some(handshake), Some(path)) = (&mut self.handshake, self.path) else {
             return;
         };
-        while let Some(datagram) = handshake.poll_transmit() {
-            out.push((path, datagram.into()));
+        let flight: Vec<Outgoing> = std::iter::from_fn(|| handshake.poll_transmit())
+            .map(|datagram| (path, datagram.into()))
+            .collect();
+        out.extend_from_slice(&flight);
+        if !flight.is_empty() && self.remote.begins_dtls {
+            self.last_flight = flight;
         }
     }
 
@@ -375,6 +406,7 @@ impl Member {
         if is_first {
             let elapsed = elapsed_ms(self.started, at.now);
             self.times.first_packet_ms = Some(elapsed);
+            self.last_flight = Vec::new();
             video.stream.sender_report = take_report(&mut self.early_reports, header.ssrc);
         } else if video.stream.ssrc != header.ssrc
             || video.stream.log.add(header.sequence, at.now).is_none()
