@@ -123,10 +123,12 @@ async fn agree(
         send(signalling.candidate(&host_candidate(local, "0")).await)?;
     }
     let theirs = description(&mut signalling, options.wait_for_offer, &mut early).await?;
-    let remote = Remote::parse(&theirs, options.codec).map_err(|error| error.to_string())?;
-    if remote.video.is_none() {
+    let mut remote = Remote::parse(&theirs, options.codec).map_err(|error| error.to_string())?;
+    let Some(video) = &mut remote.video else {
         return Err("the server has no video for us".to_owned());
-    }
+    };
+    // What was not offered is not used, whatever the answer says.
+    video.nack &= options.nack;
     times.answer_ms = Some(elapsed_ms());
     if options.wait_for_offer {
         send(signalling.answer(&sdp::answer(&ours, &remote)).await)?;

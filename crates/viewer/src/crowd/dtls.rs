@@ -1,4 +1,4 @@
-//! The DTLS handshake of one viewer (RFC 5764): we are the client, webrtc-rs does it, the keys come out.
+//! The DTLS handshake of one viewer (RFC 5764): webrtc-rs does it, the keys come out.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -51,7 +51,11 @@ impl Identity {
     }
 
     /// For one handshake with the owner of `peer_fingerprint`.
-    fn config(&self, peer_fingerprint: String) -> Result<Arc<HandshakeConfig>, RtcError> {
+    fn config(
+        &self,
+        peer_fingerprint: String,
+        is_client: bool,
+    ) -> Result<Arc<HandshakeConfig>, RtcError> {
         let crypto = self.crypto.clone();
         let verify = move |chain: &[Vec<u8>], _: &[_]| {
             let certificate = chain.first().ok_or(RtcError::ErrNonCertificate)?;
@@ -69,7 +73,7 @@ impl Identity {
             .with_insecure_skip_verify(true)
             .with_verify_peer_certificate(Some(Arc::new(verify)))
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .build(true, None)
+            .build(is_client, None)
             .map(Arc::new)
     }
 }
@@ -97,17 +101,24 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
+    /// As the client, unless the peer wants to be that (`peer_begins`).
     pub(super) fn begin(
         now: Instant,
         identity: &Identity,
         peer_fingerprint: String,
+        peer_begins: bool,
     ) -> Result<Self, String> {
-        let mut endpoint = Box::new(Endpoint::new(TUNNEL, TransportProtocol::UDP, None));
-        identity
-            .config(peer_fingerprint)
-            .and_then(|config| endpoint.connect(now, TUNNEL, config, None))
-            .map_err(|error| error.to_string())?;
-        Ok(Self { endpoint })
+        let begun = identity
+            .config(peer_fingerprint, !peer_begins)
+            .and_then(|config| {
+                let server = peer_begins.then(|| config.clone());
+                let mut endpoint = Box::new(Endpoint::new(TUNNEL, TransportProtocol::UDP, server));
+                if !peer_begins {
+                    endpoint.connect(now, TUNNEL, config, None)?;
+                }
+                Ok(Self { endpoint })
+            });
+        begun.map_err(|error| error.to_string())
     }
 
     /// Takes a datagram. What [`Self::poll_transmit`] gives is to be sent before what comes out of here.
@@ -167,6 +178,9 @@ impl Handshake {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), String> {
+        if self.poll_timeout().is_none() {
+            return Ok(());
+        }
         self.endpoint
             .handle_timeout(TUNNEL, now)
             .map_err(|error| error.to_string())

@@ -129,6 +129,11 @@ impl Ice {
         self.position_or_add(address, now);
     }
 
+    /// Whether the peer was told, or has proved, to be there.
+    pub(super) fn knows(&self, address: SocketAddr) -> bool {
+        self.remotes.iter().any(|remote| remote.address == address)
+    }
+
     fn position_or_add(&mut self, address: SocketAddr, now: Instant) -> Option<usize> {
         let known = self
             .remotes

@@ -14,6 +14,7 @@
 //!
 //! | file | owns |
 //! | --- | --- |
+//! | `coming`, `process` | who comes and goes; descriptors and CPU time |
 //! | `attend` | one viewer's way in and out: WebSocket, offer, answer |
 //! | `sdp` | the descriptions |
 //! | `thread` | a media thread: epoll, timers, turns to speak |
@@ -30,6 +31,7 @@
 //! complete by then counts as frozen, as it would stand still in a browser.
 
 mod attend;
+mod coming;
 mod decode;
 mod dtls;
 mod frames;
@@ -38,6 +40,7 @@ mod ice;
 mod member;
 mod microphone;
 mod options;
+mod process;
 mod report;
 mod rtcp;
 mod rtp;
@@ -56,15 +59,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use attend::{Attendance, attend};
 use decode::{DecodeQueue, DecodeThread};
 use dtls::Identity;
-use member::{Role, Shared};
+use member::Shared;
+use process::{cpu_time, raise_descriptor_limit};
 use spread::Spread;
 use tally::Tally;
 use thread::{Command, Leaving, MediaThread, Setup, ThreadReport};
@@ -76,10 +77,8 @@ pub use report::{
 };
 pub use sdp::VideoCodec;
 
-/// Descriptors besides those of viewers: threads, epoll, files, and whatever else the process has open.
-const OTHER_DESCRIPTORS: u64 = 256;
-
-/// Viewers that watch. They leave without good-bye when it is dropped; [`Self::leave`] is more polite.
+/// Viewers that watch. When it is dropped, they say good-bye on DTLS and let their WebSockets fall;
+/// [`Self::close`] is more polite.
 pub struct Crowd {
     options: Arc<CrowdOptions>,
     identity: Arc<Identity>,
@@ -160,114 +159,9 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Brings more viewers in. Resolves once each has a picture or has failed; how many have one.
-    pub async fn join(&mut self, count: usize) -> Result<usize, CrowdError> {
-        raise_descriptor_limit(self.attendants.len() + self.vanished.len() + count)?;
-        self.expected += count;
-        let start = tokio::time::Instant::now();
-        let mut coming = Vec::with_capacity(count);
-        for position in 0..count {
-            if self.options.join_rate > 0.0 {
-                let offset = position as f64 / self.options.join_rate;
-                tokio::time::sleep_until(start + Duration::from_secs_f64(offset)).await;
-            }
-            coming.push(self.start_one()?);
-        }
-        let mut came = 0;
-        for (attendant, joined) in coming {
-            match joined.await {
-                Ok(Ok(())) => {
-                    came += 1;
-                    self.attendants.push_back(attendant);
-                }
-                Ok(Err(reason)) => {
-                    self.failures.push(reason);
-                    self.show_out(attendant).await;
-                }
-                Err(_) => return Err(CrowdError::ThreadGone),
-            }
-        }
-        Ok(came)
-    }
-
-    fn start_one(
-        &mut self,
-    ) -> Result<(Attendant, oneshot::Receiver<Result<(), String>>), CrowdError> {
-        let id = self.next_id;
-        self.next_id += 1;
-        let at = |of: usize| (id % of.max(1) as u64) as usize;
-        let (Some(thread), Some(url)) = (
-            self.threads.get(at(self.threads.len())),
-            self.options.urls.get(at(self.options.urls.len())),
-        ) else {
-            return Err(CrowdError::ThreadGone);
-        };
-        let share = |count: u64| (count as f64 * self.options.inspect).floor();
-        let inspected = share(id + 1) > share(id);
-        let decodes = id < self.options.decode as u64;
-        let role = Role {
-            id,
-            inspected: inspected || decodes,
-            witness: id == 0 && inspected,
-            floods: id == 0 && self.options.flood > 0,
-            decoder: self
-                .decoder
-                .as_ref()
-                .filter(|_| decodes)
-                .map(|(_, queue)| queue.clone()),
-        };
-        let (joined_sender, joined) = oneshot::channel();
-        let (leave, leave_receiver) = oneshot::channel();
-        let task = tokio::spawn(attend(Attendance {
-            role,
-            url: url.clone(),
-            options: self.options.clone(),
-            identity: self.identity.clone(),
-            orders: thread.orders.clone(),
-            joined: joined_sender,
-            leave: leave_receiver,
-        }));
-        Ok((Attendant { leave, task }, joined))
-    }
-
-    /// Lets those go who came first, with a good-bye on DTLS and WebSocket.
-    pub async fn leave(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some(attendant) = self.attendants.pop_front() else {
-                return;
-            };
-            self.expected -= 1;
-            self.show_out(attendant).await;
-        }
-    }
-
     /// Lets everybody go.
     pub async fn close(mut self) {
         self.leave(usize::MAX).await;
-    }
-
-    /// Lets those who came first fall silent, as machines that lose their power: their sockets stay open until
-    /// the crowd is dropped, but nothing is read or sent any more.
-    pub async fn vanish(&mut self, count: usize) {
-        for _ in 0..count {
-            let Some(attendant) = self.attendants.pop_front() else {
-                return;
-            };
-            self.expected -= 1;
-            // One that has ended needs no order.
-            let _ = attendant.leave.send(Leaving::Vanishing);
-            self.vanished.push(attendant.task);
-        }
-    }
-
-    async fn show_out(&self, attendant: Attendant) {
-        /// For the WebSocket's closing handshake; a server that does not answer keeps nobody longer.
-        const GRACE: Duration = Duration::from_secs(2);
-        let abort = attendant.task.abort_handle();
-        let _ = attendant.leave.send(Leaving::Closing);
-        if tokio::time::timeout(GRACE, attendant.task).await.is_err() {
-            abort.abort();
-        }
     }
 
     /// How many viewers are there and have not failed to come.
@@ -378,31 +272,4 @@ impl Drop for Crowd {
 
 fn ports(viewers: &[ViewerNumbers]) -> std::collections::HashSet<u16> {
     viewers.iter().map(|viewer| viewer.port).collect()
-}
-
-/// User and system time of this process.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(
-        time.tv_sec.unsigned_abs(),
-        time.tv_nsec.unsigned_abs() as u32,
-    )
-}
-
-/// A WebSocket and a UDP socket a viewer.
-fn raise_descriptor_limit(viewers: usize) -> Result<(), CrowdError> {
-    let needed = 2 * viewers as u64 + OTHER_DESCRIPTORS;
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // No limit is no number.
-    if current.is_none_or(|current| current >= needed) {
-        return Ok(());
-    }
-    let raised = Rlimit {
-        current: Some(needed),
-        maximum: maximum.map(|maximum| maximum.max(needed)),
-    };
-    setrlimit(Resource::Nofile, raised).map_err(|_| CrowdError::Descriptors {
-        needed,
-        limit: maximum.unwrap_or(u64::MAX),
-    })
 }

@@ -56,8 +56,9 @@ pub struct CrowdOptions {
     pub srtp_profiles: Vec<SrtpProtectionProfile>,
     /// The longest that a viewer may take from its start to its first picture.
     pub connect_timeout: Duration,
-    /// Media threads look at their sockets at most once in so long, so that one wake-up serves many datagrams.
-    /// Times are the kernel's, taken when a datagram reaches its socket, so this does not enter them.
+    /// Media threads look at their sockets at most once in so long, unless a handshake is under way, so that one
+    /// wake-up serves many datagrams. The media's times are the kernel's, taken when a datagram reaches its
+    /// socket, so this does not enter them.
     pub pause: Duration,
 }
 
@@ -85,7 +86,7 @@ impl CrowdOptions {
                 SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
             ],
             connect_timeout: Duration::from_secs(20),
-            pause: Duration::from_micros(250),
+            pause: Duration::from_millis(1),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::tally::Tally;
 use crate::report::Times;
 
 /// Reasons that a report holds; of more there is only the number.
-const MAX_FAILURES: usize = 32;
+pub(super) const MAX_FAILURES: usize = 32;
 
 /// What one viewer saw since the window began.
 #[derive(Debug, Clone)]

@@ -210,6 +210,11 @@ impl Video {
         samples.spread.lock().record(timestamp, arrival);
     }
 
+    /// Whether something is missing, so that timers run.
+    pub(super) fn wants_attention(&self) -> bool {
+        self.pli_due.is_some() || self.frames.has_gap() || self.stream.log.next_nack().is_some()
+    }
+
     /// Whether a keyframe is to be asked for now.
     pub(super) fn take_pli(&mut self, now: Instant) -> bool {
         let is_due = self.pli_due.is_some_and(|due| due <= now);

@@ -110,6 +110,7 @@ impl MediaThread {
             seats: Slab::new(),
             by_id: HashMap::new(),
             timers: BinaryHeap::new(),
+            joining: 0,
             buffers: Buffers::new(),
             out: Vec::new(),
             silent: Vec::new(),
@@ -150,6 +151,8 @@ struct Seat {
     socket: Socket,
     /// The timer that stands for it; others of it are outdated.
     armed: Option<Instant>,
+    /// Whether it counts among those who join.
+    joins: bool,
 }
 
 struct Runner {
@@ -160,6 +163,8 @@ struct Runner {
     seats: Slab<Seat>,
     by_id: HashMap<u64, usize>,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Seats whose handshake is under way.
+    joining: usize,
     buffers: Buffers,
     out: Vec<Outgoing>,
     /// Sockets of those who vanished.
@@ -192,7 +197,8 @@ impl Runner {
             }
             self.take_turns();
             self.run_timers();
-            if !self.setup.pause.is_zero() {
+            // Handshakes go at once: how long they take is measured here.
+            if !self.setup.pause.is_zero() && self.joining == 0 {
                 std::thread::sleep(self.setup.pause);
             }
         }
@@ -224,7 +230,9 @@ impl Runner {
                 out,
             );
         }) {}
-        self.settle(key, now);
+        if !out.is_empty() || member.take_unsettled() {
+            self.settle(key, now);
+        }
     }
 
     /// Sends what is to be sent and sets the timer, after anything was done with a viewer.
@@ -236,6 +244,15 @@ impl Runner {
             if !seat.socket.send(to, &datagram) {
                 self.shared.tally.unsent += 1;
             }
+        }
+        let joins = seat.member.is_joining();
+        if seat.joins != joins {
+            seat.joins = joins;
+            self.joining = if joins {
+                self.joining + 1
+            } else {
+                self.joining - 1
+            };
         }
         let due = seat.member.poll_timeout(now);
         if let Some(due) = due
@@ -376,6 +393,7 @@ impl Runner {
             member,
             socket,
             armed: None,
+            joins: false,
         });
         self.settle(key, now);
     }
@@ -400,6 +418,7 @@ impl Runner {
         else {
             return;
         };
+        self.joining -= usize::from(seat.joins);
         if let Err(error) = self.poll.registry().deregister(&mut seat.socket.io) {
             tracing::warn!(%error, "a socket was not taken from epoll");
         }

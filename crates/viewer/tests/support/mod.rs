@@ -1,6 +1,8 @@
 //! A small server for the viewer's own tests: signalling, an answering peer a viewer, and a stream of
 //! generated pictures and sound.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,6 +58,8 @@ pub(crate) struct Behaviour {
     pub(crate) rtx: bool,
     /// Sends the first candidate by trickle rather than in the answer.
     pub(crate) trickle: bool,
+    /// Makes the offers, and so controls ICE.
+    pub(crate) offers: bool,
     /// Refuses everybody.
     pub(crate) full: bool,
 }
@@ -116,6 +120,18 @@ async fn one_viewer(stream: TcpStream, behaviour: Behaviour, log: Arc<Mutex<Log>
     let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let mut peer = Peer::new(udp, behaviour, log.clone());
     let mut buffer = [0; 2048];
+    if behaviour.offers {
+        let (sdp, candidate) = peer.offer();
+        let data = json!({"type": "offer", "sdp": sdp});
+        send(&mut socket, json!({"type": "offer", "data": data})).await;
+        if behaviour.trickle {
+            send(
+                &mut socket,
+                json!({"type": "ice-candidate", "data": candidate}),
+            )
+            .await;
+        }
+    }
     loop {
         peer.work(Instant::now());
         while let Some(out) = peer.connection.poll_write() {
@@ -145,6 +161,12 @@ async fn one_viewer(stream: TcpStream, behaviour: Behaviour, log: Arc<Mutex<Log>
                             let message = json!({"type": "ice-candidate", "data": candidate});
                             send(&mut socket, message).await;
                         }
+                    }
+                    Some("answer") => {
+                        let answer = message["data"]["sdp"].as_str().unwrap().to_owned();
+                        let answer = RTCSessionDescription::answer(answer).unwrap();
+                        let now = Instant::now();
+                        peer.connection.set_remote_description(now, answer).unwrap();
                     }
                     Some("ice-candidate") => {
                         let candidate = serde_json::from_value(message["data"].take()).unwrap();
@@ -242,6 +264,16 @@ impl Peer {
         let now = Instant::now();
         let offer = RTCSessionDescription::offer(offer.to_owned()).unwrap();
         self.connection.set_remote_description(now, offer).unwrap();
+        self.add_tracks();
+        self.describe(|connection| connection.create_answer(None).unwrap())
+    }
+
+    fn offer(&mut self) -> (String, Value) {
+        self.add_tracks();
+        self.describe(|connection| connection.create_offer(None).unwrap())
+    }
+
+    fn add_tracks(&mut self) {
         let rtx = self.behaviour.rtx.then_some(RTX_SSRC);
         let video = track(
             "video",
@@ -259,6 +291,13 @@ impl Peer {
         );
         self.video = Some(self.connection.add_track(video).unwrap());
         self.audio = Some(self.connection.add_track(audio).unwrap());
+    }
+
+    /// The description that `create` makes, and our candidate.
+    fn describe(
+        &mut self,
+        create: impl FnOnce(&mut RTCPeerConnection) -> RTCSessionDescription,
+    ) -> (String, Value) {
         let local = self.udp.local_addr().unwrap();
         let candidate = CandidateHostConfig {
             base_config: CandidateConfig {
@@ -277,16 +316,16 @@ impl Peer {
                 .add_local_candidate(candidate.clone())
                 .unwrap();
         }
-        let answer = self.connection.create_answer(None).unwrap();
+        let description = create(&mut self.connection);
         self.connection
-            .set_local_description(now, answer.clone())
+            .set_local_description(Instant::now(), description.clone())
             .unwrap();
         if self.behaviour.trickle {
             self.connection
                 .add_local_candidate(candidate.clone())
                 .unwrap();
         }
-        (answer.sdp, serde_json::to_value(candidate).unwrap())
+        (description.sdp, serde_json::to_value(candidate).unwrap())
     }
 
     fn receive(&mut self, datagram: &[u8], from: std::net::SocketAddr) {

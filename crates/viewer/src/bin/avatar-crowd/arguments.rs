@@ -21,7 +21,8 @@ viewer's socket: how late this program looks at it is not in them.
   --join-rate R        viewers started a second; 0: all at once (200)
   --connect-timeout S  the longest from a viewer's start to its first picture (20)
   --threads T          media threads (1)
-  --pause-us U         look at the sockets at most once in so long; 0: whenever something comes (250)
+  --pause-us U         look at the sockets at most once in so long while no handshake is under way; 0: whenever
+                       something comes (1000)
   --codec h264|vp8     what video is offered (h264)
   --wait-for-offer     the server offers, viewers answer
   --address IP         local address of media (127.0.0.1)

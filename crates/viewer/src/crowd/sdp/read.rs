@@ -22,6 +22,8 @@ pub(in crate::crowd) struct Remote {
     pub(in crate::crowd) credentials: Credentials,
     /// SHA-256, upper-case hex with colons.
     pub(in crate::crowd) fingerprint: String,
+    /// It begins the DTLS handshake (RFC 8842, 5.3): an answerer may, and libwebrtc does.
+    pub(in crate::crowd) begins_dtls: bool,
     /// It answers checks and makes none (RFC 8445, 2.5).
     pub(in crate::crowd) ice_lite: bool,
     pub(in crate::crowd) candidates: Vec<SocketAddr>,
@@ -104,6 +106,7 @@ impl Remote {
         Ok(Self {
             credentials,
             fingerprint: hash.trim().to_ascii_uppercase(),
+            begins_dtls: anywhere("setup").is_ok_and(|setup| setup == "active"),
             ice_lite: lines(session).any(|line| line == "a=ice-lite"),
             candidates: media
                 .iter()
