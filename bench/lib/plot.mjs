@@ -10,8 +10,8 @@
 
 const WIDTH = 760;
 const HEIGHT = 420;
-const FRAME = { left: 76, right: 24, top: 76, bottom: 58 };
-const BAR = { height: 30, gap: 16, left: 210, right: 70 };
+const FRAME = { left: 76, right: 24, top: 96, bottom: 58 };
+const BAR = { top: 68, height: 30, gap: 16, left: 210, right: 70 };
 
 /** Told apart also by those who do not tell red from green (after Okabe and Ito). */
 const STYLE = `
@@ -68,7 +68,7 @@ export function lineChart({ title, note, x, y, series }) {
  * @returns {string} SVG
  */
 export function barChart({ title, note, x, bars }) {
-  const bottom = FRAME.top + bars.length * (BAR.height + BAR.gap);
+  const bottom = BAR.top + bars.length * (BAR.height + BAR.gap);
   const right = WIDTH - BAR.right;
   const across = scale(
     x,
@@ -78,12 +78,10 @@ export function barChart({ title, note, x, bars }) {
     true,
   );
   return svg(bottom + FRAME.bottom, title, note, [
-    ...across.ticks.map((tick) =>
-      rule(across.at(tick), FRAME.top, across.at(tick), bottom, "grid"),
-    ),
+    ...across.ticks.map((tick) => rule(across.at(tick), BAR.top, across.at(tick), bottom, "grid")),
     ...across.ticks.map((tick) => label(across.at(tick), bottom + 20, number(tick), "middle")),
     ...bars.flatMap(({ name, value }, n) => {
-      const top = FRAME.top + n * (BAR.height + BAR.gap) + BAR.gap / 2;
+      const top = BAR.top + n * (BAR.height + BAR.gap) + BAR.gap / 2;
       const end = across.at(value);
       const middle = top + BAR.height / 2 + 4;
       return [
@@ -92,7 +90,7 @@ export function barChart({ title, note, x, bars }) {
         label(end + 8, middle, number(value), "start", "name"),
       ];
     }),
-    rule(BAR.left, FRAME.top, BAR.left, bottom),
+    rule(BAR.left, BAR.top, BAR.left, bottom),
     label((BAR.left + right) / 2, bottom + 46, x.label, "middle"),
   ]);
 }
@@ -182,8 +180,8 @@ function legend(series) {
     const at = left;
     left += 52 + 7.2 * name.length;
     return [
-      `<path class="${dashed ? "line dashed" : "line"}" d="M${at} ${FRAME.top - 12}h22" style="stroke:${colour(n)}"/>`,
-      label(at + 30, FRAME.top - 8, name, "start", "name"),
+      `<path class="${dashed ? "line dashed" : "line"}" d="M${at} ${FRAME.top - 24}h22" style="stroke:${colour(n)}"/>`,
+      label(at + 30, FRAME.top - 20, name, "start", "name"),
     ];
   });
 }

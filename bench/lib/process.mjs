@@ -73,7 +73,7 @@ export function start(
   const child = spawn(/** @type {string} */ (command), rest, {
     cwd: ROOT,
     stdio,
-    timeout: seconds * 1000,
+    timeout: Math.ceil(seconds * 1000),
     killSignal: "SIGKILL",
   });
   const kill = atEnd(() => child.kill("SIGKILL"));
