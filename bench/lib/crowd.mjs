@@ -9,7 +9,7 @@ import { ended, jsonLines, release, start, stop, within } from "./process.mjs";
  * @property {number} seconds of watching, once all have a picture
  * @property {number} [joinRate] joins a second, 150
  * @property {number} [decrypt] share of packets that is decrypted and authenticated, `LIGHT.decrypt`
- * @property {number} [inspect] share of packets whose header is read and timed, `LIGHT.inspect`
+ * @property {number} [inspect] share of viewers whose packets are read and timed, `LIGHT.inspect`
  * @property {number} [decode] viewers that decode their pictures, 0
  * @property {"h264" | "vp8"} [codec]
  * @property {boolean} [waitForOffer] whether the server makes the offer
@@ -17,11 +17,11 @@ import { ended, jsonLines, release, start, stop, within } from "./process.mjs";
  * @property {import("./namespaces.mjs").Namespace} [namespace]
  */
 
-/** What a capacity run asks of the generator: every header, and a sample of the seals. */
-export const LIGHT = { decrypt: 0.02, inspect: 1 };
+/** What a capacity run asks of the generator: the headers of all, and a sample of the seals. */
+export const LIGHT = { decrypt: 1 / 64, inspect: 1 };
 
 /** Half as much: where it finds the same, the generator was not the limit. */
-export const HALF = { decrypt: 0.01, inspect: 0.5 };
+export const HALF = { decrypt: 1 / 128, inspect: 0.5 };
 
 /** As many as come in the first second after a link was posted. */
 const JOIN_RATE = 150;

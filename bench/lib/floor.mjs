@@ -4,6 +4,9 @@ import { release, runJson } from "./process.mjs";
 
 /** @typedef {{ packetsAFrame: number, packetBytes: number, opusBytes: number }} Shape bytes of RTP payload */
 
+/** What the generator counts beside the payload: the RTP header and the tag of AES-GCM. */
+const OVERHEAD = 12 + 16;
+
 /**
  * @param {any} seen a report of the generator
  * @returns {Shape}
@@ -11,8 +14,8 @@ import { release, runJson } from "./process.mjs";
 export function shapeOf({ frames, incompleteFrames, video, audio }) {
   return {
     packetsAFrame: Number((video.packets / (frames + incompleteFrames)).toFixed(2)),
-    packetBytes: Math.round(video.bytes / video.packets),
-    opusBytes: Math.round(audio.bytes / audio.packets),
+    packetBytes: Math.round(video.bytes / video.packets) - OVERHEAD,
+    opusBytes: Math.round(audio.bytes / audio.packets) - OVERHEAD,
   };
 }
 

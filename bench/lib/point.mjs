@@ -98,6 +98,7 @@ export function shortfalls({ viewers, seen }) {
     withPicture < viewers && `${viewers - withPicture} without a picture`,
     !(fps.min >= HELD.fps) && `fps min ${fps.min.toFixed(1)}`,
     !(loss < HELD.loss) && `loss ${(100 * loss).toFixed(2)} %`,
-    !(latencyMs.p99 < HELD.latencyP99Ms) && `latency p99 ${latencyMs.p99.toFixed(0)} ms`,
+    latencyMs.p99 === null && "no latency known",
+    latencyMs.p99 >= HELD.latencyP99Ms && `latency p99 ${latencyMs.p99.toFixed(0)} ms`,
   ].filter((text) => text !== false);
 }

@@ -111,8 +111,8 @@ function slopeRows(pairs) {
   );
   const { slope, intercept } = leastSquares(points);
   const packets = [...pairs.values()].flat().map(({ point }) => {
-    const { video, audio, seconds } = point.seen;
-    return networkPerViewer(point) / ((video.packets + audio.packets) / seconds / point.viewers);
+    const { video, audio, seconds, inspected } = point.seen;
+    return networkPerViewer(point) / ((video.packets + audio.packets) / seconds / inspected);
   });
   return [
     {

@@ -5,6 +5,7 @@ import { launchChromium, withPage } from "../lib/chromium.mjs";
 import { lineChart } from "../lib/plot.mjs";
 import { measurePoint } from "../lib/point.mjs";
 import { delay } from "../lib/process.mjs";
+import { sincePush } from "../lib/rtp-clock.mjs";
 import { Server } from "../lib/server.mjs";
 import { quantile } from "../lib/statistics.mjs";
 
@@ -13,8 +14,6 @@ const USUAL_HIGHEST = 1000;
 const AIM_VIEWERS = 500;
 const AIM_MS = 20;
 const SHARES = /** @type {const} */ ([0.5, 0.95, 0.99]);
-/** The RTP timestamp of a picture is the time of its push on this clock since 1970, in 32 bits (RFC 6184). */
-const TICKS_PER_MS = 90;
 
 /** @typedef {[rtpTimestamp: number, received: number, decoded: number, presented: number]} Seen Unix ms */
 /** @typedef {{ viewers: number, seen: any, browser: Record<string, number[]> }} Measured */
@@ -104,18 +103,6 @@ function steps(seen) {
   const since = (/** @type {1 | 2 | 3} */ step) =>
     seen.map((frame) => sincePush(frame[0], frame[step]));
   return { received: since(1), decoded: since(2), presented: since(3) };
-}
-
-/**
- * @param {number} rtpTimestamp
- * @param {number} unixMs
- * @returns {number} ms from the push of the picture to then
- */
-export function sincePush(rtpTimestamp, unixMs) {
-  const period = 2 ** 32;
-  const ticks = (((unixMs * TICKS_PER_MS - rtpTimestamp) % period) + period) % period;
-  // A clock that is read to the millisecond may put the push a little after what followed from it.
-  return (ticks > period / 2 ? ticks - period : ticks) / TICKS_PER_MS;
 }
 
 /** Runs in the page: notes each frame as it is presented. */

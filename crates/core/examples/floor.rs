@@ -1,6 +1,6 @@
 //! The floor of a fan-out: only header, AES-128-GCM seal (ring) and one GSO send a frame, to loopback sockets
 //! that another process drains as the load generator does (one socket a viewer, mio, `recvmmsg` and UDP GRO by
-//! quinn-udp). No ICE, no RTCP, no history, no queue: no server of this kind costs less here. Prints JSON.
+//! quinn-udp, the same batches and pauses), since loopback charges the receiver's wake-ups to the sender. No ICE, no RTCP, no history, no queue: no server of this kind costs less here. Prints JSON.
 //!
 //! `cargo run --release -p avatar-core --example floor -- VIEWERS SECONDS PACKETS_A_FRAME PACKET_BYTES OPUS_BYTES`
 //!
@@ -20,7 +20,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{RecvMeta, Transmit, UdpSocketState};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 const HEADER: usize = 12;
@@ -30,6 +30,10 @@ const OPUS_PER_SECOND: u32 = 50;
 const SOCKET_BUFFER: usize = 8 << 20;
 /// Room for what GRO puts together.
 const RECEIVE_BUFFER: usize = 65_536;
+/// Messages a read, as in `crates/viewer/src/crowd/socket.rs`.
+const BATCH: usize = 4;
+/// Between two looks at the sockets, as in `crates/viewer/src/crowd/options.rs`.
+const PAUSE: Duration = Duration::from_micros(250);
 
 struct Viewer {
     address: SocketAddr,
@@ -204,7 +208,7 @@ fn drain_sockets(count: usize) {
         end.wake().unwrap();
     });
     let mut events = Events::with_capacity(1_024);
-    let mut buffers = vec![vec![0; RECEIVE_BUFFER]; BATCH_SIZE];
+    let mut buffers = vec![vec![0; RECEIVE_BUFFER]; BATCH];
     let mut packets = 0;
     loop {
         poll.poll(&mut events, None).unwrap();
@@ -217,22 +221,27 @@ fn drain_sockets(count: usize) {
             };
             packets += drain(socket, state, &mut buffers);
         }
+        sleep(PAUSE);
     }
 }
 
 /// Empties one socket; returns how many packets there were.
 fn drain(socket: &mio::net::UdpSocket, state: &UdpSocketState, buffers: &mut [Vec<u8>]) -> usize {
     let mut packets = 0;
-    let mut metas = [RecvMeta::default(); BATCH_SIZE];
+    let mut metas = [RecvMeta::default(); BATCH];
     let mut slices: Vec<IoSliceMut<'_>> = buffers
         .iter_mut()
         .map(|buffer| IoSliceMut::new(buffer))
         .collect();
+    // Epoll tells of each arrival (its edge): a read that was not full need not be repeated.
     while let Ok(count) = socket.try_io(|| state.recv(socket.into(), &mut slices, &mut metas)) {
         packets += metas[..count]
             .iter()
             .map(|meta| meta.len.div_ceil(meta.stride.max(1)))
             .sum::<usize>();
+        if count < BATCH {
+            break;
+        }
     }
     packets
 }
