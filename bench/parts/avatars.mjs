@@ -1,6 +1,7 @@
 // The most avatars with one viewer each in one process that stay in time, and what one costs.
 
 import { findCapacity } from "../lib/capacity.mjs";
+import { residentBytes } from "../lib/cpu.mjs";
 import { microsecondsPerViewer } from "../lib/point.mjs";
 
 const LIMIT = 160;
@@ -17,7 +18,11 @@ export async function measure({ quick, log }) {
   const values = {};
   for (const format of /** @type {const} */ (["JPEG", "RGBA"])) {
     const found = await findCapacity({
-      point: (systems) => ({ viewers: systems, server: { systems, format } }),
+      point: (systems) => ({
+        viewers: systems,
+        server: { systems, format },
+        during: async ({ pid }) => residentBytes(pid),
+      }),
       start: 32,
       limit: LIMIT,
       resolution: quick ? 0.15 : 0.06,
@@ -30,7 +35,8 @@ export async function measure({ quick, log }) {
       measured:
         `${found.most}` +
         (found.point
-          ? `; one costs ${(microsecondsPerViewer(found.point) / 1e4).toFixed(1)} % of a core`
+          ? `; one costs ${(microsecondsPerViewer(found.point) / 1e4).toFixed(1)} % of a core; ` +
+            `the process takes ${(found.point.extra / 2 ** 20).toFixed(0)} MiB`
           : ""),
       aim: `>= ${AIM} (50)`,
       met: found.most >= AIM,

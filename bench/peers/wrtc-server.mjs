@@ -14,16 +14,19 @@ const { RTCPeerConnection, MediaStream, nonstandard } = createRequire(import.met
 
 const [host = "127.0.0.1", file = ""] = process.argv.slice(2);
 const pictureBytes = (SIZE * SIZE * 3) / 2;
-const pictures = readFileSync(file);
+const raw = readFileSync(file);
+// It takes buffers that hold nothing but one picture.
+const pictures = Array.from(
+  { length: raw.length / pictureBytes },
+  (_, n) => new Uint8ClampedArray(raw.subarray(n * pictureBytes, (n + 1) * pictureBytes)),
+);
 const video = new nonstandard.RTCVideoSource();
 const audio = new nonstandard.RTCAudioSource();
 const tracks = [video.createTrack(), audio.createTrack()];
 const stream = new MediaStream(tracks);
 
 steadily(FPS, (n) => {
-  const at = (n % (pictures.length / pictureBytes)) * pictureBytes;
-  const data = new Uint8ClampedArray(pictures.buffer, pictures.byteOffset + at, pictureBytes);
-  video.onFrame({ width: SIZE, height: SIZE, data });
+  video.onFrame({ width: SIZE, height: SIZE, data: pictures[n % pictures.length] });
 });
 
 const speech = readWav(asset("speech-24k.wav"));
