@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { isInstalled, output } from "../../scripts/run.mjs";
-import { atEnd, delay, release, start, stop } from "./process.mjs";
+import { atEnd, release, start, stop } from "./process.mjs";
 
 /** The stream that viewers watch. */
 export const MOUNTPOINT = 1;
@@ -24,7 +24,7 @@ export function whyNoJanus() {
  * Janus in a namespace, and the feed of the stream that the engine would send.
  * @param {import("./namespaces.mjs").Namespace} namespace
  */
-export async function startJanus(namespace) {
+export function startJanus(namespace) {
   const folder = configure(namespace.address);
   const janus = start("janus", ["-F", folder, "-o"], {
     seconds: LIFETIME_SECONDS,
@@ -37,7 +37,6 @@ export async function startJanus(namespace) {
     ["127.0.0.1", VIDEO_PORT, AUDIO_PORT, LIFETIME_SECONDS],
     { seconds: LIFETIME_SECONDS, namespace, stdio: "ignore" },
   );
-  await delay(1_500);
   return {
     pid: /** @type {number} */ (janus.pid),
     api: `ws://${namespace.address}:${API_PORT}`,
@@ -62,13 +61,13 @@ function configure(address) {
   const folder = mkdtempSync(join(tmpdir(), "avatar-bench-janus-"));
   atEnd(() => rmSync(folder, { recursive: true, force: true }));
   const modules = dirname(/** @type {string} */ (pluginFolder()));
-  for (const [kind, name] of [
+  for (const [kind, name] of /** @type {const} */ ([
     ["plugins", "streaming"],
     ["transports", "websockets"],
-  ]) {
-    mkdirSync(join(folder, `${kind}`));
+  ])) {
+    mkdirSync(join(folder, kind));
     const file = `libjanus_${name}.so`;
-    symlinkSync(join(modules, `${kind}`, file), join(folder, `${kind}`, file));
+    symlinkSync(join(modules, kind, file), join(folder, kind, file));
   }
   for (const [name, text] of Object.entries(files(folder, address))) {
     writeFileSync(join(folder, `janus${name}.jcfg`), text);

@@ -101,7 +101,7 @@ async function measureOurs(namespaces, viewers, seconds) {
  * @param {number} seconds
  */
 async function measureJanus(namespaces, viewers, seconds) {
-  const janus = await startJanus(namespaces.server);
+  const janus = startJanus(namespaces.server);
   try {
     const bridge = await startNode("janus-bridge.mjs", namespaces.server, [janus.api]);
     try {

@@ -2,24 +2,26 @@
 // address to listen on, and the URL of Janus' WebSocket API.
 
 import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket } from "ws";
 import { MOUNTPOINT } from "../lib/janus.mjs";
 import { serve } from "./signalling.mjs";
 
 /** Janus forgets a session that is silent for 60 s. */
 const KEEPALIVE_MS = 25_000;
+/** It takes about a second to start. */
+const MAX_TRIES = 100;
+const RETRY_MS = 100;
 
 const [host = "127.0.0.1", api = ""] = process.argv.slice(2);
-const socket = new WebSocket(api, "janus-protocol");
 /** @type {Map<string, (message: any) => void>} by transaction */
 const replies = new Map();
 /** @type {Map<number, (event: any) => void>} by handle */
 const handles = new Map();
 
-socket.on("error", (error) => {
-  console.error(`Janus: ${error.message}`);
-  process.exit(1);
-});
+const socket = await connect();
+socket.on("close", () => process.exit(1));
 socket.on("message", (text) => {
   const message = JSON.parse(String(text));
   const reply = replies.get(message.transaction);
@@ -31,20 +33,32 @@ socket.on("message", (text) => {
     handles.get(message.sender)?.(message);
   }
 });
-socket.once("open", async () => {
-  const session = (await ask({ janus: "create" })).data.id;
-  setInterval(
-    () => tell({ janus: "keepalive", session_id: session, transaction: randomUUID() }),
-    KEEPALIVE_MS,
-  );
-  serve(host, (send) => join(session, send));
-});
+const session = (await ask({ janus: "create" })).data.id;
+setInterval(
+  () => tell({ janus: "keepalive", session_id: session, transaction: randomUUID() }),
+  KEEPALIVE_MS,
+);
+serve(host, join);
 
 /**
- * @param {number} session
- * @param {(message: import("./signalling.mjs").Message) => void} send
+ * As soon as Janus listens.
+ * @returns {Promise<WebSocket>}
  */
-function join(session, send) {
+async function connect() {
+  for (let tries = 1; ; tries++) {
+    const attempt = new WebSocket(api, "janus-protocol");
+    try {
+      await once(attempt, "open");
+      return attempt;
+    } catch (error) {
+      if (tries === MAX_TRIES) throw error;
+      await delay(RETRY_MS);
+    }
+  }
+}
+
+/** @param {(message: import("./signalling.mjs").Message) => void} send */
+function join(send) {
   let handle = 0;
   const request = (/** @type {object} */ body, /** @type {object} */ more = {}) =>
     tell({
