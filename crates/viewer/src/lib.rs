@@ -1,8 +1,10 @@
-//! A light native WebRTC viewer: the browser's part, for tests and as the load generator.
+//! Native WebRTC viewers: the browser's part, for tests and as the load generator.
 //!
 //! [`Viewer::connect`] speaks to the signalling server, offers to receive H.264 and Opus, and then
-//! writes down what comes ([`Report`]). One task and one UDP socket a viewer, no thread: hundreds fit
-//! in a process.
+//! writes down what comes ([`Report`]): everything, on webrtc-rs's own peer connection. One task and one UDP
+//! socket a viewer; some hundred fit in a process.
+//!
+//! [`crowd::Crowd`] is thousands of light ones that look at every packet's header and open a stated share.
 //!
 //! | file | owns |
 //! | --- | --- |
@@ -12,6 +14,7 @@
 //! | `sequence` | what was lost, late or doubled |
 //! | `media` | packets → frames → pictures and samples |
 //! | `report` | what a viewer saw |
+//! | `crowd` | the light viewers |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -38,6 +41,7 @@ pub use report::{
 };
 pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
+pub mod crowd;
 mod media;
 mod observer;
 mod peer;
@@ -426,7 +430,7 @@ impl Driver {
             Incoming::Error(error) => {
                 report::keep(&mut self.shared.report.lock().errors, error);
             }
-            Incoming::Other => {}
+            Incoming::Offer(_) | Incoming::Other => {}
             Incoming::Closed(_) if self.options.outlive_signalling => self.signalling_over = true,
             Incoming::Closed(reason) => self.end(reason),
         }

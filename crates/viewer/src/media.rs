@@ -7,7 +7,6 @@ use bytes::Bytes;
 use openh264::formats::YUVSource;
 
 use crate::report::AccessUnit;
-use crate::sequence::SequenceTracker;
 
 /// How long a frame waits for a missing packet: some rounds of retransmission.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -44,10 +43,10 @@ pub(crate) struct VideoPacket {
 }
 
 impl FrameAssembler {
-    /// Begins with the packet that `tracker` saw first.
-    pub(crate) fn new(tracker: &SequenceTracker, keep: bool) -> Self {
+    /// Begins with the packet of this number.
+    pub(crate) fn new(first: u64, keep: bool) -> Self {
         Self {
-            next: tracker.first(),
+            next: first,
             waiting_since: None,
             packets: BTreeMap::new(),
             decodable: false,
@@ -55,7 +54,7 @@ impl FrameAssembler {
         }
     }
 
-    /// Takes a packet by its number ([`SequenceTracker::add`]).
+    /// Takes a packet by its number, which does not wrap.
     pub(crate) fn push(&mut self, number: u64, packet: VideoPacket, now: Instant) {
         if number >= self.next {
             self.packets.insert(number, packet);
@@ -291,8 +290,8 @@ mod tests {
     }
 
     fn assembler() -> (FrameAssembler, u64) {
-        let tracker = SequenceTracker::new(0);
-        (FrameAssembler::new(&tracker, true), tracker.first())
+        let first = 1 << 16;
+        (FrameAssembler::new(first, true), first)
     }
 
     fn timestamps(assembler: &mut FrameAssembler, now: Instant) -> Vec<u32> {

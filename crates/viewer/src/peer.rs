@@ -403,7 +403,7 @@ impl Peer {
             Some((tracker, assembler)) => (tracker.add(header.sequence_number), assembler),
             first @ None => {
                 let tracker = SequenceTracker::new(header.sequence_number);
-                let assembler = FrameAssembler::new(&tracker, self.keep_video);
+                let assembler = FrameAssembler::new(tracker.first(), self.keep_video);
                 let number = tracker.first();
                 let (_, assembler) = first.insert((tracker, assembler));
                 (Some(number), assembler)

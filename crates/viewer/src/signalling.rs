@@ -15,6 +15,8 @@ pub(crate) enum Incoming {
     Config { peer_id: Option<String> },
     /// To be answered with [`Signalling::pong`].
     Ping,
+    /// The SDP of a server that makes the offers.
+    Offer(String),
     /// The SDP that answers our offer.
     Answer(String),
     /// One of its candidates.
@@ -62,6 +64,11 @@ impl Signalling {
             .await
     }
 
+    pub(crate) async fn answer(&mut self, sdp: &str) -> Result<(), tungstenite::Error> {
+        self.send(json!({"type": "answer", "data": {"type": "answer", "sdp": sdp}}))
+            .await
+    }
+
     pub(crate) async fn candidate(
         &mut self,
         candidate: &RTCIceCandidateInit,
@@ -94,6 +101,7 @@ fn parse(text: &str) -> Incoming {
             peer_id: text_of(&message["peerId"]),
         },
         Some("ping") => Incoming::Ping,
+        Some("offer") => text_of(&message["data"]["sdp"]).map_or(Incoming::Other, Incoming::Offer),
         Some("answer") => {
             text_of(&message["data"]["sdp"]).map_or(Incoming::Other, Incoming::Answer)
         }
@@ -115,6 +123,9 @@ mod tests {
         );
         assert!(
             matches!(parse(r#"{"type":"answer","data":{"type":"answer","sdp":"v=0"}}"#), Incoming::Answer(sdp) if sdp == "v=0")
+        );
+        assert!(
+            matches!(parse(r#"{"type":"offer","data":{"type":"offer","sdp":"v=1"}}"#), Incoming::Offer(sdp) if sdp == "v=1")
         );
         let candidate = r#"{"type":"ice-candidate","peerId":"a","data":{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0}}"#;
         assert!(
