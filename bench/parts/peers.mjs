@@ -199,7 +199,7 @@ const wrtcRow = (cost) => ({
  */
 function ratioRow(wrtc, ours) {
   // Among those who were served in time: an encoder that skips frames costs less.
-  const cost = wrtc.findLast(({ fpsMin }) => fpsMin > 25) ?? wrtc[0];
+  const cost = wrtc.findLast(({ fpsMin }) => fpsMin > 25);
   if (!cost) return [];
   const ratio = cost.microseconds / ours;
   const filled = Math.floor((cpus().length * 1e6) / cost.microseconds);
