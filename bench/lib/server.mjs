@@ -12,6 +12,7 @@ import { start, stop, within } from "./process.mjs";
  * @property {string} [host] address of signalling and media, 127.0.0.1
  * @property {number} [networkThreads] `webrtc.networkThreads`; the engine's default otherwise
  * @property {boolean} [subscribe] whether somebody listens to the microphones
+ * @property {boolean} [watchLoop] whether the delay of the event loop is measured, which itself costs about 1 % of a core
  */
 
 /** No server lives longer than the longest measurement. */

@@ -4,12 +4,19 @@
 import { launchChromium, withPage } from "../lib/chromium.mjs";
 import { Crowd } from "../lib/crowd.mjs";
 import { measurePoint } from "../lib/point.mjs";
+import { delay } from "../lib/process.mjs";
 import { Server } from "../lib/server.mjs";
 import { quantile } from "../lib/statistics.mjs";
 
 const MANY = 500;
 const HERD = 100;
 const STEPS = /** @type {const} */ (["offer", "answer", "ice", "dtls", "decoded", "frame"]);
+
+/**
+ * Between two visits, in ms. Each costs all viewers a keyframe, so that the engine makes those who come sooner
+ * wait for a common one (`encode/keyframe.rs`); that is what the herd is about.
+ */
+const APART_MS = 2_500;
 
 /** @typedef {import("../lib/report.mjs").Row} Row */
 /** @typedef {{ native: any[], chromium: Record<string, number>[] }} Visits */
@@ -19,16 +26,16 @@ const STEPS = /** @type {const} */ (["offer", "answer", "ice", "dtls", "decoded"
  * @returns {Promise<import("../lib/report.mjs").Result>}
  */
 export async function measure({ quick, log }) {
-  const visits = quick ? 5 : 15;
+  const visits = quick ? 4 : 10;
   log("alone");
   const alone = await withServer((server) => visitAll(server, visits));
   log(`among ${MANY}`);
   // As long as the visits may take; the crowd stays meanwhile.
-  const seconds = 10 + 3 * visits;
+  const seconds = 10 + 2 * visits * (APART_MS / 1000 + 1.5);
   const { extra: among } = await measurePoint({
     viewers: MANY,
     seconds,
-    during: (server) => visitAll(server, visits),
+    during: (server) => visitAll(server, visits, APART_MS),
   });
   log(`a herd of ${HERD}`);
   const herd = await withServer((server) => join(server, HERD));
@@ -60,15 +67,20 @@ async function withServer(use) {
 /**
  * @param {Server} server
  * @param {number} visits
+ * @param {number} [apartMs]
  * @returns {Promise<Visits>}
  */
-async function visitAll(server, visits) {
+async function visitAll(server, visits, apartMs = 0) {
   /** @type {Visits} */
   const seen = { native: [], chromium: [] };
-  for (let n = 0; n < visits; n++) seen.native.push(await join(server, 1));
+  for (let n = 0; n < visits; n++) {
+    await delay(apartMs);
+    seen.native.push(await join(server, 1));
+  }
   const browser = await launchChromium();
   try {
     for (let n = 0; n < visits; n++) {
+      await delay(apartMs);
       seen.chromium.push(await withPage(browser, server.url, record, stepsOf));
     }
   } finally {

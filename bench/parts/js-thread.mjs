@@ -30,7 +30,8 @@ export async function measure({ runs, quick, log }) {
  * @param {number} seconds
  */
 async function once(format, seconds) {
-  const { report } = await measurePoint({ viewers: VIEWERS, seconds, server: { format } });
+  const server = { format, watchLoop: true };
+  const { report } = await measurePoint({ viewers: VIEWERS, seconds, server });
   return report;
 }
 
