@@ -1,8 +1,8 @@
 // `npm run bench`: sets everything up, builds the release programs, measures, prints a table and writes JSON
 // and SVG plots to bench/results/.
 //
-//   npm run bench                        everything, within half an hour
-//   npm run bench -- --quick             everything in short windows, within eight minutes
+//   npm run bench                        everything, in about half an hour
+//   npm run bench -- --quick             everything in short windows, in about ten minutes
 //   npm run bench -- capacity cost       only these parts
 //   npm run bench -- cost --runs 5       each point so many times
 //   npm run bench -- --docs              also puts figures and plots into docs/

@@ -11,6 +11,8 @@ const PROBE_SECONDS = 8;
  * @property {number} start
  * @property {number} limit
  * @property {number} [resolution]
+ * @property {number} [factor]
+ * @property {boolean} [patient]
  * @property {number} confirmSeconds
  * @property {(text: string) => void} log
  */

@@ -26,8 +26,8 @@ export const HALF = { decrypt: 1 / 128, inspect: 0.5 };
 /** As many as come in the first second after a link was posted. */
 const JOIN_RATE = 150;
 
-/** Handshakes and a keyframe of the last to join; more than this is a failure of its own. */
-const JOIN_SECONDS = 30;
+/** From a viewer's start to its first picture; more is a failure of its own. */
+const JOIN_SECONDS = 10;
 
 /** For its report and for leaving. */
 const LEAVE_SECONDS = 30;
@@ -43,7 +43,7 @@ export class Crowd {
   /** @param {CrowdOptions} options */
   constructor(options) {
     const { seconds, count, joinRate = JOIN_RATE } = options;
-    const joinSeconds = count / joinRate + JOIN_SECONDS;
+    const joinSeconds = count / joinRate + JOIN_SECONDS + 5;
     this.#child = start(release("avatar-crowd"), commandLine(options), {
       seconds: joinSeconds + seconds + LEAVE_SECONDS,
       namespace: options.namespace,
@@ -90,6 +90,7 @@ function commandLine(options) {
   return [
     ...urls.flatMap((url) => ["--url", url]),
     ...["--count", count, "--seconds", seconds, "--join-rate", joinRate],
+    ...["--connect-timeout", JOIN_SECONDS],
     ...["--decrypt", decrypt, "--inspect", inspect, "--decode", decode, "--json"],
     ...(options.codec ? ["--codec", options.codec] : []),
     ...(options.waitForOffer ? ["--wait-for-offer"] : []),

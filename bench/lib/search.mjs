@@ -10,6 +10,8 @@ const MAX_CONFIRMATIONS = 5;
  * @property {number} start where to begin: near the answer is quickest
  * @property {number} limit the most to try
  * @property {number} [resolution] share of the answer that is left unknown, 0.05
+ * @property {number} [factor] from one number to the next while the answer is not between two, 2
+ * @property {boolean} [patient] whether a probe that fails is tried once more, true
  */
 
 /**
@@ -20,11 +22,13 @@ const MAX_CONFIRMATIONS = 5;
  * @param {Search} search
  * @returns {Promise<number>} 0 if not even one holds
  */
-export async function mostThatHold({ probe, confirm, start, limit, resolution = 0.05 }) {
-  const holds = async (/** @type {number} */ count) => (await probe(count)) || (await probe(count));
+export async function mostThatHold({ probe, confirm, start, limit, ...search }) {
+  const { resolution = 0.05, factor = 2, patient = true } = search;
+  const holds = async (/** @type {number} */ count) =>
+    (await probe(count)) || (patient && (await probe(count)));
   const step = (/** @type {number} */ count) => Math.max(1, Math.round(count * resolution));
 
-  let [good, bad] = await bracket(holds, start, limit);
+  let [good, bad] = await bracket(holds, start, limit, factor);
   while (bad - good > step(good)) {
     const middle = Math.round((good + bad) / 2);
     if (await holds(middle)) good = middle;
@@ -41,20 +45,21 @@ export async function mostThatHold({ probe, confirm, start, limit, resolution = 
  * @param {(count: number) => Promise<boolean>} holds
  * @param {number} start
  * @param {number} limit
- * @returns {Promise<[good: number, bad: number]>} at most a factor of 2 apart
+ * @param {number} factor
+ * @returns {Promise<[good: number, bad: number]>} at most the factor apart
  */
-async function bracket(holds, start, limit) {
+async function bracket(holds, start, limit, factor) {
   let count = Math.min(start, limit);
   if (await holds(count)) {
     while (count < limit) {
-      const more = Math.min(2 * count, limit);
+      const more = Math.min(Math.ceil(factor * count), limit);
       if (!(await holds(more))) return [count, more];
       count = more;
     }
     return [limit, limit];
   }
   while (count > 1) {
-    const fewer = Math.floor(count / 2);
+    const fewer = Math.floor(count / factor);
     if (await holds(fewer)) return [fewer, count];
     count = fewer;
   }

@@ -25,7 +25,8 @@ export async function measure({ quick, log }) {
       }),
       start: 32,
       limit: LIMIT,
-      resolution: quick ? 0.15 : 0.06,
+      resolution: quick ? 0.2 : 0.08,
+      patient: !quick,
       confirmSeconds: quick ? 10 : 25,
       log: (text) => log(`${format}: ${text}`),
     });

@@ -16,7 +16,8 @@ export async function measure({ quick, known, log }) {
     point: (viewers) => ({ viewers }),
     start: 800,
     limit: LIMIT,
-    resolution: quick ? 0.1 : 0.04,
+    resolution: quick ? 0.15 : 0.05,
+    patient: !quick,
     confirmSeconds: seconds,
     log,
   });

@@ -27,7 +27,7 @@ const PROFILED_VIEWERS = 400;
  * @returns {Promise<import("../lib/report.mjs").Result>}
  */
 export async function measure({ runs, quick, log }) {
-  const seconds = quick ? 8 : 15;
+  const seconds = quick ? 8 : 12;
   /** @type {Map<number, Pair[]>} */
   const pairs = new Map();
   /** @type {Row[]} */

@@ -26,7 +26,7 @@ export async function measure({ quick, log }) {
     log(`${VIEWERS} viewers`);
     const full = await visit(server, VIEWERS);
     const left = await memory(server);
-    const rounds = await churn(server, quick ? 6 : 25, log);
+    const rounds = await churn(server, quick ? 6 : 15, log);
     const growth = leastSquares(rounds.slice(WARM_ROUNDS)).slope;
     const kib = (full - empty) / 1024 / VIEWERS;
     return {

@@ -35,11 +35,11 @@ export async function measure({ runs, quick, log }) {
   const why = whyNoNamespaces();
   if (why) return { rows: [{ what: "peers", measured: `left out: ${why}` }] };
 
-  const seconds = quick ? 6 : 12;
+  const seconds = quick ? 6 : 10;
   const namespaces = makeNamespaces();
   try {
-    const janus = await compareJanus(namespaces, seconds, runs, log);
-    const wrtc = await compareWrtc(namespaces, seconds, log);
+    const janus = await compareJanus(namespaces, seconds, { runs, quick, log });
+    const wrtc = await compareWrtc(namespaces, seconds, { quick, log });
     const ours = median(janus.compared.at(-1)?.ours.map(({ microseconds }) => microseconds) ?? []);
     return {
       rows: [...janus.rows, ...wrtc.rows, ...ratioRow(wrtc.costs, ours)],
@@ -56,15 +56,14 @@ export async function measure({ runs, quick, log }) {
 /**
  * @param {Namespaces} namespaces
  * @param {number} seconds
- * @param {number} runs
- * @param {(text: string) => void} log
+ * @param {Pick<import("../lib/report.mjs").Context, "runs" | "quick" | "log">} context
  * @returns {Promise<{ rows: Row[], compared: Compared[] }>}
  */
-async function compareJanus(namespaces, seconds, runs, log) {
+async function compareJanus(namespaces, seconds, { runs, quick, log }) {
   const why = whyNoJanus();
   /** @type {Compared[]} */
   const compared = [];
-  for (const viewers of MANY) {
+  for (const viewers of quick ? MANY.slice(-1) : MANY) {
     /** @type {Compared} */
     const costs = { ours: [], theirs: [] };
     for (let n = 0; n < runs; n++) {
@@ -132,10 +131,10 @@ function janusRow({ ours, theirs }) {
 /**
  * @param {Namespaces} namespaces
  * @param {number} seconds
- * @param {(text: string) => void} log
+ * @param {Pick<import("../lib/report.mjs").Context, "quick" | "log">} context
  * @returns {Promise<{ rows: Row[], costs: Cost[] }>}
  */
-async function compareWrtc(namespaces, seconds, log) {
+async function compareWrtc(namespaces, seconds, { quick, log }) {
   const why = installWrtc();
   if (why) return { rows: [{ what: "@roamhq/wrtc", measured: `left out: ${why}` }], costs: [] };
   const folder = mkdtempSync(join(tmpdir(), "avatar-bench-"));
@@ -144,7 +143,7 @@ async function compareWrtc(namespaces, seconds, log) {
     writeFileSync(pictures, await rawPictures());
     /** @type {Cost[]} */
     const costs = [];
-    for (const viewers of FEW) {
+    for (const viewers of quick ? FEW.slice(1, 2) : FEW) {
       log(`${viewers} viewers of @roamhq/wrtc`);
       costs.push(await measureWrtc(namespaces, pictures, viewers, seconds));
     }

@@ -24,7 +24,9 @@ export async function measure(context) {
     }
     results.push(result);
   }
-  return { rows: results.map(rowOf), plots: { shards: plot(results) }, values: results };
+  /** @type {Record<string, string>} */
+  const plots = context.quick ? {} : { shards: plot(results) };
+  return { rows: results.map(rowOf), plots, values: results };
 }
 
 /** @typedef {Awaited<ReturnType<typeof once>>} Shards */
@@ -43,13 +45,16 @@ async function once(networkThreads, { quick, known, log }) {
     during: async ({ pid }) => countThreads(pid, /^avatar-network/),
   });
   const threads = Number(point.extra);
-  if (threads !== networkThreads) return { networkThreads, threads, point, most: 0 };
+  if (threads !== networkThreads || quick)
+    return { networkThreads, threads, point, most: undefined };
   const { most } = await findCapacity({
     point: (viewers) => ({ viewers, server }),
     start: known.capacity || USUAL_CAPACITY,
     limit: 6_000,
-    resolution: 0.12,
-    confirmSeconds: quick ? 8 : 20,
+    // About where one thread ends: small steps, since a step too far takes long to fail.
+    factor: 1.25,
+    resolution: 0.25,
+    confirmSeconds: 15,
     log: (text) => log(`${networkThreads} threads: ${text}`),
   });
   return { networkThreads, threads, point, most };
@@ -59,7 +64,7 @@ async function once(networkThreads, { quick, known, log }) {
 const rowOf = ({ networkThreads, point, most }) => ({
   what: `${networkThreads} network thread${networkThreads > 1 ? "s" : ""}`,
   measured:
-    `${most} viewers; at ${COST_VIEWERS}: ${microsecondsPerViewer(point).toFixed(0)} us a viewer-second ` +
+    `${most === undefined ? "" : `${most} viewers; `}at ${COST_VIEWERS}: ${microsecondsPerViewer(point).toFixed(0)} us a viewer-second ` +
     `(network threads ${networkPerViewer(point).toFixed(0)}), p99 ${point.seen.latencyMs.p99.toFixed(1)} ms`,
 });
 
@@ -72,7 +77,7 @@ function plot(results) {
     series: [
       {
         name: "capacity",
-        points: results.map(({ networkThreads, most }) => [networkThreads, most]),
+        points: results.map(({ networkThreads, most = 0 }) => [networkThreads, most]),
       },
     ],
   });
