@@ -1,63 +1,113 @@
-// `npm run bench`: sets everything up, builds the release programs, measures, prints a table and writes
-// bench/results/latest.json.
+// `npm run bench`: sets everything up, builds the release programs, measures, prints a table and writes JSON
+// and SVG plots to bench/results/.
 //
-//   npm run bench                      everything, each part twice
-//   npm run bench -- encode push       only these parts: encode, push, first-frame, viewers
-//   npm run bench -- viewers 400 1000  other numbers of viewers
-//   npm run bench -- --runs 5          so many times each
+//   npm run bench                        everything, in about half an hour
+//   npm run bench -- --quick             everything in short windows, in about ten minutes
+//   npm run bench -- capacity cost       only these parts
+//   npm run bench -- cost --runs 5       each point so many times
+//   npm run bench -- --docs              also puts figures and plots into docs/
+//   npm run bench -- --list              what there is to measure
 
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { build } from "../scripts/build.mjs";
-import { fail, ROOT } from "../scripts/run.mjs";
+import { fail } from "../scripts/run.mjs";
 import { setUp } from "../scripts/setup.mjs";
-import { buildPrograms, machine } from "./support.mjs";
+import { buildPrograms } from "./lib/process.mjs";
+import { document, machine, print, write } from "./lib/report.mjs";
 
-const PARTS = ["encode", "push", "first-frame", "viewers"];
+/** In this order: what is found first is of use to the later ones. */
+const PARTS = {
+  encode: "conversion and encode of one frame",
+  capacity: "the most viewers of one avatar",
+  cost: "CPU a viewer-second at 50 to 1600 viewers, beside the floor; where it goes",
+  avatars: "the most avatars with one viewer each",
+  latency: "push to received, decoded, presented",
+  "first-frame": "from the open WebSocket to the first picture",
+  "js-thread": "time in each push, delay of the event loop",
+  microphones: "open microphones in which nobody speaks",
+  idle: "connected viewers while nothing is pushed",
+  memory: "resident memory a viewer, and after they left",
+  shards: "one, two and four network threads",
+  peers: "side by side with @roamhq/wrtc and Janus",
+};
 
-const { parts, runs, counts } = options();
+/** @typedef {import("./lib/report.mjs").Result} Result */
+
+const { parts, runs, quick, docs } = options();
 setUp({ tests: true });
 if (!build()) fail("The addon could not be built: correct the error above, then: npm run bench");
 buildPrograms();
 
+/** @type {Record<string, Result>} */
+const measured = {};
 const results = {
   date: new Date().toISOString(),
   machine: machine(),
   runs,
-  rows: /** @type {any[]} */ ([]),
+  quick,
+  parts: measured,
 };
 const { cores, model, load } = results.machine;
-console.log(`\n${cores} cores of ${model}; load average before: ${load[0]}`);
-console.log(
-  `Each part is measured ${runs} times: the better and the worse. Other programs may share the machine.\n`,
-);
+console.log(`\n${cores} cores of ${model}; load average before: ${load}`);
+console.log("Server and viewers share them, and so may other programs: compare, do not quote.");
+/** @type {import("./lib/report.mjs").Context["known"]} */
+const known = {};
 for (const part of parts) {
-  const { measure } = await import(`./${part}.mjs`);
-  for (const row of await measure({ runs, counts })) {
-    results.rows.push({ part, ...row });
-    console.log(`${row.what.padEnd(58)} | ${row.measured} | aim: ${row.aim}`);
+  console.log(`\n${part}: ${PARTS[part]}`);
+  const started = performance.now();
+  const log = (/** @type {string} */ text) => console.log(`    ${text}`);
+  measured[part] = await attempt(part, { runs, quick, known, log });
+  for (const row of measured[part].rows) print(row);
+  console.log(`    (${((performance.now() - started) / 1000).toFixed(0)} s)`);
+}
+const plots = Object.assign({}, ...Object.values(measured).map(({ plots }) => plots));
+for (const result of Object.values(measured)) delete result.plots;
+write(results, plots);
+if (docs) document(results, plots);
+console.log(`\nWritten: bench/results/latest.json${docs ? ", docs/performance.md" : ""}`);
+for (const name of Object.keys(plots)) console.log(`         bench/results/${name}.svg`);
+process.exit(Object.values(measured).some(({ rows }) => rows.length === 0) ? 1 : 0);
+
+/**
+ * A part that fails takes only its own figures with it.
+ * @param {keyof typeof PARTS} part
+ * @param {import("./lib/report.mjs").Context} context
+ * @returns {Promise<Result>}
+ */
+async function attempt(part, context) {
+  try {
+    const { measure } = await import(`./parts/${part}.mjs`);
+    return await measure(context);
+  } catch (error) {
+    console.error(`  ${part} failed:`, error);
+    return { rows: [] };
   }
 }
-const folder = join(ROOT, "bench", "results");
-mkdirSync(folder, { recursive: true });
-writeFileSync(join(folder, "latest.json"), `${JSON.stringify(results, null, 1)}\n`);
-console.log("\nWritten: bench/results/latest.json");
 
 function options() {
   const { values, positionals } = parseArgs({
-    options: { runs: { type: "string", default: "2" } },
+    options: {
+      runs: { type: "string" },
+      quick: { type: "boolean", default: false },
+      docs: { type: "boolean", default: false },
+      list: { type: "boolean", default: false },
+    },
     allowPositionals: true,
   });
-  const parts = positionals.filter((text) => PARTS.includes(text));
-  const counts = positionals.filter((text) => /^[1-9]\d*$/.test(text)).map(Number);
-  const runs = Number(values.runs);
-  if (parts.length + counts.length < positionals.length || !(runs >= 1)) {
-    fail(`usage: npm run bench -- [${PARTS.join(" | ")}]... [viewers]... [--runs N]`);
+  const names = /** @type {(keyof typeof PARTS)[]} */ (Object.keys(PARTS));
+  if (values.list) {
+    for (const name of names) console.log(`${name.padEnd(12)} ${PARTS[name]}`);
+    process.exit();
+  }
+  const runs = Number(values.runs ?? (values.quick ? 1 : 2));
+  const chosen = names.filter((name) => positionals.includes(name));
+  if (chosen.length < new Set(positionals).size || !Number.isInteger(runs) || runs < 1) {
+    fail(`usage: npm run bench -- [PART]... [--runs N] [--quick] [--docs]\n${names.join(", ")}`);
   }
   return {
-    parts: parts.length > 0 ? parts : PARTS,
+    parts: chosen.length > 0 ? chosen : names,
     runs,
-    counts: counts.length > 0 ? counts : [1, 100],
+    quick: values.quick,
+    docs: values.docs,
   };
 }

@@ -1,0 +1,41 @@
+// What connected viewers cost while nothing is pushed: consent checks, reports, timers.
+
+import { coreShare, measurePoint } from "../lib/point.mjs";
+import { delay } from "../lib/process.mjs";
+
+const VIEWERS = 1000;
+const AIM_PERCENT = 3;
+
+/**
+ * @param {import("../lib/report.mjs").Context} context
+ * @returns {Promise<import("../lib/report.mjs").Result>}
+ */
+export async function measure({ quick, log }) {
+  log(`${VIEWERS} viewers`);
+  const point = await measurePoint({ viewers: VIEWERS, seconds: quick ? 10 : 25, settle: quiet });
+  const share = coreShare(point);
+  const threads = Object.entries(point.spent.threads)
+    .map(([name, spent]) => /** @type {const} */ ([name, (100 * spent) / point.spent.seconds]))
+    .filter(([, of]) => of >= 0.05)
+    .map(([name, of]) => `${name} ${of.toFixed(2)}`);
+  return {
+    rows: [
+      {
+        what: `${VIEWERS} connected viewers, nothing pushed`,
+        measured: `${share.toFixed(2)} % of a core (${threads.join(", ")})`,
+        aim: `< ${AIM_PERCENT} %`,
+        met: share < AIM_PERCENT,
+      },
+    ],
+    values: point,
+  };
+}
+
+/**
+ * Ends the pushes and lets what they caused run out.
+ * @param {import("../lib/server.mjs").Server} server
+ */
+export async function quiet(server) {
+  await server.ask("pause");
+  await delay(2_000);
+}
