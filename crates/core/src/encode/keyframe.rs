@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// One keyframe serves all who asked within this time.
 const SHORTEST_GAP: Duration = Duration::from_millis(100);
 /// What the gap grows to while requests pour in: a viewer who joins then waits no longer than this.
-const LONGEST_GAP: Duration = Duration::from_secs(1);
+const LONGEST_GAP: Duration = Duration::from_millis(500);
 
 /// Decides which pictures become keyframes.
 ///
@@ -108,7 +108,7 @@ mod tests {
     fn five_hundred_requests_within_a_second_cost_few_keyframes() {
         let requests: Vec<_> = (0..500).map(|n| n * 2).collect();
         let made = keyframes(&requests, 3_000);
-        assert!((2..=5).contains(&made.len()), "{made:?}");
+        assert!((2..=6).contains(&made.len()), "{made:?}");
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
             let made = keyframes(&requests, 6_000);
             for request in &requests {
                 let served = made.iter().find(|at| *at >= request);
-                prop_assert!(served.is_some_and(|at| at - request <= 1_040), "{request}: {made:?}");
+                prop_assert!(served.is_some_and(|at| at - request <= 540), "{request}: {made:?}");
             }
             for pair in made.windows(2) {
                 prop_assert!(pair[1] - pair[0] >= 100);

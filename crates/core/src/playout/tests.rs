@@ -210,7 +210,7 @@ fn a_full_queue_refuses_and_drains() {
 }
 
 #[test]
-fn the_marker_is_on_the_first_packet_and_silence_sends_one_packet_in_400_ms() {
+fn the_marker_is_on_the_first_packet_and_silence_sends_one_packet_in_five_seconds() {
     let mut player = Player::new().unwrap();
     let voice: Vec<f32> = (sine(300.0, 0.5, 48_000, 960).iter())
         .map(|&s| f32::from(s) / 32_768.0)
@@ -232,13 +232,13 @@ fn the_marker_is_on_the_first_packet_and_silence_sends_one_packet_in_400_ms() {
             (n == 0, n * 960)
         );
     }
-    let silent: Vec<bool> = (10..310)
+    let silent: Vec<bool> = (10..1_310)
         .map(|n| player.play(None, n * 960, 0.0, true).unwrap().is_some())
         .collect();
     let sent = silent[50..].iter().filter(|&&sent| sent).count();
-    assert!((12..=13).contains(&sent), "{sent} packets in 5 s");
+    assert!((4..=5).contains(&sent), "{sent} packets in 25 s");
     let gap = silent.split(|&sent| sent).map(<[bool]>::len).max();
-    assert!(gap < Some(20), "{gap:?} ticks without a packet");
+    assert!(gap < Some(250), "{gap:?} ticks without a packet");
     assert!(
         player
             .play(sound(true), 0, 0.0, true)

@@ -149,7 +149,8 @@ impl Sockets {
         (v4, self.bound.iter().any(|bound| bound.address.is_ipv6()))
     }
 
-    /// Receives one batch from the socket at `position`. False once nothing waits any more.
+    /// Receives one batch from the socket at `position`. False once nothing waits any more: a batch that is not full
+    /// says so too, and what comes later is reported anew.
     pub(super) fn receive(&self, position: usize, batch: &mut Batch) -> bool {
         batch.count = 0;
         let Some(bound) = self.bound.get(position).filter(|_| !self.send_only) else {
@@ -166,7 +167,7 @@ impl Sockets {
         });
         batch.bound = bound.address;
         batch.count = *received.as_ref().unwrap_or(&0);
-        received.is_ok()
+        received.is_ok() && batch.count == BATCH_SIZE
     }
 
     pub(super) fn len(&self) -> usize {
@@ -330,12 +331,16 @@ mod tests {
         let (mut batch, mut came, mut receivers) = (Batch::new(), Vec::new(), 0);
         for sockets in &shards {
             let before = came.len();
-            while sockets.receive(0, &mut batch) {
+            loop {
+                let more = sockets.receive(0, &mut batch);
                 for (local, remote, data) in batch.datagrams() {
                     assert_eq!(local, SocketAddr::new(LOOPBACK, shards[0].port()));
                     let sender = &senders[usize::from(data[0])];
                     assert_eq!(remote, sender.local_addr().unwrap());
                     came.push(data[0]);
+                }
+                if !more {
+                    break;
                 }
             }
             receivers += usize::from(came.len() > before);

@@ -114,10 +114,12 @@ impl Line {
                 let pt = section.payload_type;
                 let _ = write!(
                     sdp,
-                    "a=rtpmap:{pt} H264/90000\r\na=fmtp:{pt} {}\r\na=rtcp-fb:{pt} nack\r\n\
-                     a=rtcp-fb:{pt} nack pli\r\na=rtcp-fb:{pt} ccm fir\r\n",
+                    "a=rtpmap:{pt} H264/90000\r\na=fmtp:{pt} {}\r\n",
                     section.format_parameters
                 );
+                for kind in &section.feedback {
+                    let _ = write!(sdp, "a=rtcp-fb:{pt} {kind}\r\n");
+                }
                 if let Some(rtx) = section.rtx_payload_type {
                     let _ = write!(sdp, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
                 }

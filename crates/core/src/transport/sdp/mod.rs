@@ -43,6 +43,8 @@ struct RtpSection {
     payload_type: u8,
     rtx_payload_type: Option<u8>,
     format_parameters: String,
+    /// `a=rtcp-fb` of the payload type: what the viewer may ask for.
+    feedback: Vec<&'static str>,
     /// The name, in its packets, of the level of what the offerer sends (RFC 6464).
     level_extension: Option<u8>,
 }
@@ -236,6 +238,22 @@ mod tests {
             );
         }
         SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes())).unwrap();
+    }
+
+    #[test]
+    fn only_feedback_that_was_offered_is_answered() {
+        let video = |sdp: &str| {
+            let sdp = answer(&Offer::parse(sdp).unwrap());
+            let section = sdp.split("m=video").nth(1).unwrap().to_owned();
+            let lines = section.lines().filter(|line| line.starts_with("a=rtcp-fb"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let all = ["nack", "nack pli", "ccm fir"].map(|kind| format!("a=rtcp-fb:108 {kind}"));
+        assert_eq!(video(OFFER), all);
+        let without_nack = OFFER.replace("a=rtcp-fb:108 nack\r\n", "");
+        assert_eq!(video(&without_nack), all[1..]);
+        let for_any = without_nack.replace("a=rtcp-fb:108 ccm fir", "a=rtcp-fb:* nack");
+        assert_eq!(video(&for_any), all[..2]);
     }
 
     #[test]

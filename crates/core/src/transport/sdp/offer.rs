@@ -199,6 +199,7 @@ fn opus(section: &MediaDescription) -> Option<RtpSection> {
         direction,
         payload_type,
         rtx_payload_type: None,
+        feedback: Vec::new(),
         format_parameters: OPUS_PARAMETERS.to_owned(),
         level_extension: (direction.receive)
             .then(|| extension(section, AUDIO_LEVEL))
@@ -225,6 +226,23 @@ fn extension(section: &MediaDescription, uri: &str) -> Option<u8> {
 
 /// The offered H.264 that our encoder's constrained baseline serves, packetization-mode 1 (trap: Safari goes
 /// black on another profile).
+/// What of the feedback that we understand is offered for a payload type (RFC 4585, 4.2).
+fn feedback(section: &MediaDescription, payload_type: u8) -> Vec<&'static str> {
+    let is_offered = |wanted: &&str| {
+        let mut offered = section.attributes.iter().filter(|a| a.key == "rtcp-fb");
+        offered.any(|attribute| {
+            let value = attribute.value.as_deref().unwrap_or_default();
+            value.split_once(' ').is_some_and(|(of, kind)| {
+                (of == "*" || of.parse() == Ok(payload_type)) && kind.trim() == *wanted
+            })
+        })
+    };
+    ["nack", "nack pli", "ccm fir"]
+        .into_iter()
+        .filter(is_offered)
+        .collect()
+}
+
 fn h264(section: &MediaDescription) -> Option<RtpSection> {
     let parameter = |pt: u8, name: &str| {
         by_payload_type(section, "fmtp")
@@ -267,6 +285,7 @@ fn h264(section: &MediaDescription) -> Option<RtpSection> {
                 receive: false,
             },
         ),
+        feedback: feedback(section, payload_type),
         payload_type,
         rtx_payload_type,
         format_parameters: format!(

@@ -50,6 +50,10 @@ impl Members {
         self.by_id.get(&id).copied()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
     pub(super) fn outlet(&mut self, key: usize) -> Option<&mut Outlet> {
         self.slab.get_mut(key)?.peer.outlet.as_mut()
     }

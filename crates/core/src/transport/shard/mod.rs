@@ -3,6 +3,7 @@
 //! What is pushed goes before what comes in: a frame waits for at most one millisecond of datagrams, however many
 //! strangers send, and datagrams are read after each frame, however many viewers there are.
 
+mod bell;
 mod members;
 mod router;
 mod stream;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, unbounded};
-use mio::{Events, Poll, Token, Waker};
+use mio::{Events, Poll};
 use parking_lot::Mutex;
 use rtc_ice::candidate::Candidate;
 
@@ -28,6 +29,7 @@ use super::{Datagram, StreamId};
 use crate::event::PeerId;
 use crate::rtp::AccessUnit;
 
+use self::bell::Bell;
 use self::members::Members;
 use self::router::{Owner, Router};
 use self::stream::Stream;
@@ -40,6 +42,19 @@ const COMMANDS_PER_TURN: usize = 64;
 
 /// Receive batches taken from one socket in a turn.
 const BATCHES_PER_TURN: usize = 16;
+
+/// With many peers the sockets are looked at no more often than this: a thousand send some 1,600 reports and checks a
+/// second, and each would be a wake-up of its own.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// While nothing was published for a while there is no hurry at all.
+const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// After so long without a frame or sound a shard is idle.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
+/// So many are many. With fewer, a datagram is read when it comes.
+const MANY: usize = 100;
 
 /// While frames wait, datagrams and timers get this long.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -101,7 +116,7 @@ pub(super) struct Post {
     commands: Sender<Command>,
     units: Sender<Publication>,
     strays: Sender<Datagram>,
-    waker: Waker,
+    bell: Bell,
 }
 
 /// What was posted to a shard.
@@ -116,7 +131,7 @@ impl Post {
     pub(super) fn command(&self, command: Command) {
         // The receiver lives until the thread is joined.
         let _ = self.commands.send(command);
-        self.wake();
+        self.bell.ring();
     }
 
     /// Commands that wait.
@@ -127,14 +142,8 @@ impl Post {
     /// False: too many wait already.
     pub(super) fn publish(&self, unit: Publication) -> bool {
         let is_taken = self.units.try_send(unit).is_ok();
-        self.wake();
+        self.bell.ring();
         is_taken
-    }
-
-    fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
-            tracing::error!(%error, "the network thread cannot be woken");
-        }
     }
 }
 
@@ -161,6 +170,8 @@ pub(super) struct Shard {
     router: Router,
     io: Io,
     batch: Batch,
+    /// When a unit was last sent.
+    published: Instant,
     /// Shards that were handed datagrams in this turn and not woken yet.
     to_wake: Vec<usize>,
 }
@@ -182,7 +193,7 @@ pub(super) struct Wiring {
 pub(super) fn wire(mut sockets: Sockets) -> io::Result<(Wiring, Post)> {
     let poll = Poll::new()?;
     sockets.register(poll.registry())?;
-    let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
+    let bell = Bell::new(&poll)?;
     let (commands, command_inbox) = unbounded();
     let (units, unit_inbox) = bounded(MAX_UNITS);
     let (strays, stray_inbox) = bounded(MAX_STRAYS);
@@ -195,7 +206,7 @@ pub(super) fn wire(mut sockets: Sockets) -> io::Result<(Wiring, Post)> {
         commands,
         units,
         strays,
-        waker,
+        bell,
     };
     let wiring = Wiring {
         poll,
@@ -227,14 +238,21 @@ impl Shard {
                 scratch: Scratch::default(),
             },
             batch: Batch::new(),
+            published: Instant::now(),
             to_wake: Vec::new(),
         }
     }
 
     /// Runs until told to stop.
     pub(super) fn run(mut self) {
+        let posts = self.posts.clone();
+        let Some(Post { bell, .. }) = posts.get(self.index) else {
+            return;
+        };
+        bell.belongs_to_this_thread();
         let mut events = Events::with_capacity(64);
         let mut readable = vec![true; self.io.sockets.len()];
+        let mut looked = Instant::now();
         loop {
             let Some(more_commands) = self.take_commands() else {
                 return self.close_all();
@@ -247,18 +265,35 @@ impl Shard {
             } else {
                 self.until_timer()
             };
-            if let Err(error) = self.poll.poll(&mut events, timeout)
+            let nap = self.nap(looked).min(timeout.unwrap_or(Duration::MAX));
+            if !nap.is_zero() && bell.nap(nap) {
+                continue;
+            }
+            if let Err(error) = bell.poll(&mut self.poll, &mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
                 tracing::error!(%error, "the network thread cannot wait for its sockets");
                 return;
             }
+            looked = Instant::now();
             for event in &events {
                 if let Some(socket) = readable.get_mut(event.token().0) {
                     *socket = true;
                 }
             }
         }
+    }
+
+    /// How long the sockets need not be looked at, if they were at `looked`.
+    fn nap(&self, looked: Instant) -> Duration {
+        if self.members.len() < MANY {
+            return Duration::ZERO;
+        }
+        let interval = match self.published.elapsed() < IDLE_AFTER {
+            true => LOOK_INTERVAL,
+            false => IDLE_LOOK_INTERVAL,
+        };
+        interval.saturating_sub(looked.elapsed())
     }
 
     /// Whether more commands may wait; `None` to stop.
@@ -335,6 +370,7 @@ impl Shard {
             return;
         };
         let now = Instant::now();
+        self.published = now;
         if !stream.accepts(now, published, track, &unit) {
             return;
         }
@@ -418,7 +454,7 @@ impl Shard {
     fn wake_others(&mut self) {
         for shard in self.to_wake.drain(..) {
             if let Some(post) = self.posts.get(shard) {
-                post.wake();
+                post.bell.ring();
             }
         }
     }

@@ -9,9 +9,16 @@ use parking_lot::RwLock;
 
 use crate::transport::stun;
 
-/// Which shard serves an address, known to all shards of a port: the kernel deals datagrams out by address and
-/// does not know who serves whom.
-pub(crate) type AddressBook = Arc<RwLock<HashMap<SocketAddr, usize>>>;
+/// Who is at an address, known to all shards of a port: the kernel deals datagrams out by address and does not know who
+/// serves whom.
+pub(crate) type AddressBook = Arc<RwLock<HashMap<SocketAddr, Place>>>;
+
+/// A shard, and the key of one of its members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    shard: usize,
+    key: Option<usize>,
+}
 
 /// The first letter of a ufrag names the shard, so that every shard knows where a check belongs.
 const SHARD_LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef";
@@ -39,7 +46,6 @@ pub(super) enum Owner {
 pub(super) struct Router {
     shard: usize,
     by_ufrag: HashMap<String, usize>,
-    by_address: HashMap<SocketAddr, usize>,
     book: AddressBook,
 }
 
@@ -48,7 +54,6 @@ impl Router {
         Self {
             shard,
             by_ufrag: HashMap::new(),
-            by_address: HashMap::new(),
             book,
         }
     }
@@ -74,12 +79,16 @@ impl Router {
 
     fn at(&self, remote: SocketAddr) -> Owner {
         match self.book.read().get(&remote) {
-            Some(&shard) if shard != self.shard => Owner::Shard(shard),
-            Some(_) => self
-                .by_address
-                .get(&remote)
-                .map_or(Owner::Nobody, |&key| Owner::Member(key)),
-            None => Owner::Nobody,
+            Some(place) if place.shard != self.shard => Owner::Shard(place.shard),
+            Some(Place { key: Some(key), .. }) => Owner::Member(*key),
+            _ => Owner::Nobody,
+        }
+    }
+
+    fn place(&self, key: usize) -> Place {
+        Place {
+            shard: self.shard,
+            key: Some(key),
         }
     }
 
@@ -95,40 +104,36 @@ impl Router {
     /// answering a check of ours: nobody takes another one's path with a forged source address. Whether it is
     /// this peer's now.
     pub(super) fn learn(&mut self, key: usize, remote: SocketAddr, proved: bool) -> bool {
-        if self.by_address.get(&remote) == Some(&key) && !proved {
+        let place = self.place(key);
+        if self.book.read().get(&remote) == Some(&place) {
             return true;
         }
         let mut book = self.book.write();
-        let shard = book.entry(remote).or_insert(self.shard);
+        let known = book.entry(remote).or_insert(place);
         if proved {
-            *shard = self.shard;
+            *known = place;
         }
-        if *shard != self.shard {
-            return false;
-        }
-        let owner = self.by_address.entry(remote).or_insert(key);
-        if proved {
-            *owner = key;
-        }
-        *owner == key
+        *known == place
     }
 
     /// Another peer may have proved one of them since, here or on another shard.
     pub(super) fn forget(&mut self, addresses: &[SocketAddr], key: usize) {
+        let place = self.place(key);
+        let mut book = self.book.write();
         for address in addresses {
-            if self.by_address.get(address) == Some(&key) {
-                self.by_address.remove(address);
-                let mut book = self.book.write();
-                if book.get(address) == Some(&self.shard) {
-                    book.remove(address);
-                }
+            if book.get(address) == Some(&place) {
+                book.remove(address);
             }
         }
     }
 
     /// Answers from there come to this shard.
     pub(super) fn expect_from(&self, server: SocketAddr) {
-        self.book.write().entry(server).or_insert(self.shard);
+        let place = Place {
+            shard: self.shard,
+            key: None,
+        };
+        self.book.write().entry(server).or_insert(place);
     }
 }
 
