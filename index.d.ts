@@ -257,9 +257,14 @@ export interface NetworkStats {
   refusedKeyframeRequests: number;
   /** Datagrams of viewers who sent more than a viewer may (1,000 a second); they were not read. */
   refusedDatagrams: number;
+  /** Data-channel messages of viewers who sent more than a viewer may: 200 at once, then 100 a second. */
+  refusedMessages: number;
   /** Frames and pieces of sound that a viewer did not get because the socket was full, up to its next keyframe. */
   blockedUnits: number;
-  /** Frames and pieces of sound that nobody got because the network thread came to them more than 200 ms late. */
+  /**
+   * Frames and pieces of sound that a network thread came to more than 200 ms late and did not send to its viewers, and
+   * the frames after them up to the next keyframe. Each thread counts its own.
+   */
   lateUnits: number;
 }
 
@@ -467,7 +472,7 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
 
   /**
    * Sends a command over the `avatar-control` data channel to one client or to `"all"`.
-   * @returns How many clients it was sent to.
+   * @returns How many connected clients it was handed to; one whose channel is not open does not get it.
    *
    * @example
    * server.sendCommand("all", "change-emotion", { emotion: "happy" });

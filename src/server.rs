@@ -43,9 +43,11 @@ pub struct NativeNetworkStats {
     pub refused_keyframe_requests: f64,
     /// Datagrams of viewers who sent more than a viewer may.
     pub refused_datagrams: f64,
+    /// Data-channel messages of viewers who sent more than a viewer may.
+    pub refused_messages: f64,
     /// Frames and sound that a viewer did not get because the socket was full.
     pub blocked_units: f64,
-    /// Frames and sound that nobody got because the network thread was late.
+    /// Frames and sound that a network thread was too late for.
     pub late_units: f64,
 }
 
@@ -158,6 +160,7 @@ impl NativeServer {
             refused_nacks: stats.refused_nacks as f64,
             refused_keyframe_requests: stats.refused_keyframe_requests as f64,
             refused_datagrams: stats.refused_datagrams as f64,
+            refused_messages: stats.refused_messages as f64,
             blocked_units: stats.blocked_units as f64,
             late_units: stats.late_units as f64,
         }

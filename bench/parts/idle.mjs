@@ -31,11 +31,14 @@ export async function measure({ quick, log }) {
   };
 }
 
+/** After 15 s of silence packets of silence become rare. */
+const SILENCE_MS = 17_000;
+
 /**
  * Ends the pushes and lets what they caused run out.
  * @param {import("../lib/server.mjs").Server} server
  */
 export async function quiet(server) {
   await server.ask("pause");
-  await delay(2_000);
+  await delay(SILENCE_MS);
 }

@@ -33,7 +33,7 @@ const RECEIVE_BUFFER: usize = 65_536;
 /// Messages a read, as in `crates/viewer/src/crowd/socket.rs`.
 const BATCH: usize = 4;
 /// Between two looks at the sockets, as in `crates/viewer/src/crowd/options.rs`.
-const PAUSE: Duration = Duration::from_micros(250);
+const PAUSE: Duration = Duration::from_millis(1);
 
 struct Viewer {
     address: SocketAddr,

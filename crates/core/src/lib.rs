@@ -5,7 +5,7 @@
 //! bound, and every drop is counted.**
 //!
 //! ```text
-//!  caller's thread      media threads                    network shard (one thread, one UDP port)
+//!  caller's thread      media threads                    network shards (1 to n threads, one UDP port)
 //!  push ─copy─► latest-frame slot ─► encode ─► rtp ─► fan-out ─► each viewer: header, SRTP, send
 //!  push ─copy─► audio queue ─20 ms─► playout ─► rtp ─┘              ▲ │ NACK, PLI, RR
 //!  events ◄── microphone: jitter buffer, Opus, voice activity ◄─────┘ ▼
@@ -20,10 +20,10 @@
 //! | [`encode`] | the video encoder, its slot, its keyframe policy | viewers |
 //! | [`playout`] | the audio queue, its real-time pace, the Opus encoder | RTP |
 //! | [`rtp`] | cutting encoded media into packets once, and their history | encoders' internals |
-//! | [`transport`] | the shard, the UDP socket, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
-//! | [`microphone`] | jitter buffer, Opus decoder, voice activity | sockets |
+//! | [`transport`] | the shards, the UDP sockets, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
+//! | [`microphone`] | what is worth decoding, jitter buffer, Opus decoder, voice activity | sockets |
 //! | [`signalling`] | the wire protocol, its session, the HTTP and WebSocket server | RTP, codecs |
-//! | [`source`], [`server`] | the two handles that join the rooms | |
+//! | [`source`], [`server`] | the two handles that join the rooms; beside them one avatar's media (`stream`), who is there (`peers`), what systems share (`process`) | |
 //!
 //! Time is an argument (`now`) wherever something is decided. A panic in this crate is our bug, never a
 //! peer's, a file's or a caller's input.

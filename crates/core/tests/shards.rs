@@ -25,7 +25,18 @@ async fn system_with_viewers(
         options.seed = seed as u64;
         viewers.push(Viewer::connect(options).await.unwrap());
     }
+    let letters: HashSet<_> = viewers.iter().map(shard_letter).collect();
+    assert_eq!(letters.len(), THREADS, "viewers on every thread");
     (system, viewers)
+}
+
+/// The first letter of the server's ufrag names the thread.
+fn shard_letter(viewer: &Viewer) -> char {
+    let answer = viewer.report().answer.unwrap();
+    let line = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("a=ice-ufrag:"));
+    line.unwrap().chars().next().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

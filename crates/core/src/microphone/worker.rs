@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -188,7 +189,20 @@ impl Speakers {
 
     fn with(&mut self, peer: PeerId, act: impl FnOnce(&mut Microphone, &mut Vec<Event>)) {
         if let Some(listening) = self.listening.get_mut(&peer) {
-            act(&mut listening.microphone, &mut self.out);
+            // Opus and the detector read what strangers send: a panic costs that microphone alone.
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                act(&mut listening.microphone, &mut self.out);
+            }));
+            if done.is_err() {
+                self.out.clear();
+                let text = format!(
+                    "the microphone of {peer} failed: it is opened anew with what comes next"
+                );
+                listening.hearing.events.emit(Event::Warning(text));
+                listening.hearing.decoders.fetch_sub(1, Relaxed);
+                self.listening.remove(&peer);
+                return;
+            }
             for event in self.out.drain(..) {
                 listening.hearing.events.emit(event);
             }

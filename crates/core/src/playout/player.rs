@@ -6,10 +6,14 @@ use super::queue::Pulled;
 
 /// DTX packets of Opus have at most 2 bytes: nothing to hear in them.
 const DTX_BYTES: usize = 2;
-/// In silence one packet goes out every 5 s, and with it a sender report: the least that RFC 3550, 6.2 asks of a session.
-/// (Opus alone would send one every 400 ms, to refresh comfort noise that this source does not have: four fifths of
-/// what a thousand idle viewers cost.) A receiver in DTX waits for as long as it takes.
-const KEEPALIVE_TICKS: u32 = 250;
+/// In silence one packet goes out every 400 ms, as often as Opus would refresh its comfort noise
+/// (`MAX_CONSECUTIVE_DTX`): with fewer Chromium takes the silence for loss, and conceals it.
+const KEEPALIVE_TICKS: u32 = 20;
+/// After a long silence nobody converses any more, and one every 5 s says that the stream lives: what is concealed then
+/// is silence, and packets of silence would be most of what a thousand idle viewers cost.
+const RESTING_KEEPALIVE_TICKS: u32 = 250;
+/// A long silence: 15 s.
+const RESTING_AFTER_TICKS: u32 = 750;
 /// After half a second of silence Opus has entered DTX (200 ms), and only the packets that go out are
 /// encoded: an idle avatar costs next to nothing.
 const SETTLED_TICKS: u32 = 25;
@@ -61,18 +65,20 @@ impl Player {
             self.in_dtx = false;
         }
         self.quiet_ticks += 1;
-        let keepalive = self.quiet_ticks >= KEEPALIVE_TICKS;
+        self.silent_ticks = self.silent_ticks.saturating_add(1);
+        let keepalive_ticks = match self.silent_ticks < RESTING_AFTER_TICKS {
+            true => KEEPALIVE_TICKS,
+            false => RESTING_KEEPALIVE_TICKS,
+        };
+        let keepalive = self.quiet_ticks >= keepalive_ticks;
         let data = match sound {
             Some((pulled, samples)) => {
                 self.silent_ticks = 0;
                 self.marker |= pulled.spurt_start;
                 self.encoder.encode(samples, pulled.channels)?
             }
-            None if self.silent_ticks >= SETTLED_TICKS && !keepalive => return Ok(None),
-            None => {
-                self.silent_ticks += 1;
-                self.encoder.encode_silence()?
-            }
+            None if self.silent_ticks > SETTLED_TICKS && !keepalive => return Ok(None),
+            None => self.encoder.encode_silence()?,
         };
         // The first DTX packet goes out, as libwebrtc's does: without it a browser takes the silence that
         // follows for loss, and conceals it.

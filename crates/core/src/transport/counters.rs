@@ -27,6 +27,7 @@ pub(crate) struct Counters {
     pub(crate) refused_nacks: Counter,
     pub(crate) refused_keyframe_requests: Counter,
     pub(crate) refused_datagrams: Counter,
+    pub(crate) refused_messages: Counter,
     pub(crate) blocked_units: Counter,
     pub(crate) late_units: Counter,
 }
@@ -46,9 +47,12 @@ pub struct NetworkStats {
     pub refused_keyframe_requests: u64,
     /// Datagrams of viewers who sent more than a viewer may; they were not read.
     pub refused_datagrams: u64,
+    /// Data-channel messages of viewers who sent more than a viewer may.
+    pub refused_messages: u64,
     /// Frames and sound not sent to a viewer because the socket was full, those until the next keyframe included.
     pub blocked_units: u64,
-    /// Frames and sound not sent to anybody because the network thread came to them too late.
+    /// Frames and sound that a network thread came to too late to send to its viewers, and frames after them up to the
+    /// next keyframe; each thread counts its own.
     pub late_units: u64,
 }
 
@@ -61,6 +65,7 @@ impl Counters {
             refused_nacks: self.refused_nacks.get(),
             refused_keyframe_requests: self.refused_keyframe_requests.get(),
             refused_datagrams: self.refused_datagrams.get(),
+            refused_messages: self.refused_messages.get(),
             blocked_units: self.blocked_units.get(),
             late_units: self.late_units.get(),
         }

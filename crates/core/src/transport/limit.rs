@@ -24,12 +24,17 @@ impl Bucket {
         }
     }
 
-    /// Takes one, if there is one.
-    pub(super) fn take(&mut self, now: Instant, rate: Rate) -> bool {
+    /// Whether there is one to take.
+    pub(super) fn has(&mut self, now: Instant, rate: Rate) -> bool {
         let waited = now.saturating_duration_since(self.filled).as_secs_f32();
         self.tokens = (self.tokens + waited * rate.per_second).min(rate.burst);
         self.filled = self.filled.max(now);
-        let granted = self.tokens >= 1.0;
+        self.tokens >= 1.0
+    }
+
+    /// Takes one, if there is one.
+    pub(super) fn take(&mut self, now: Instant, rate: Rate) -> bool {
+        let granted = self.has(now, rate);
         if granted {
             self.tokens -= 1.0;
         }

@@ -23,7 +23,13 @@ use crate::event::{PeerId, PeerState};
 use crate::microphone::{Hearing, Spurt};
 
 /// A peer that was not heard for so long counts as disconnected; browsers send a check every 2.5 s.
-const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(8);
+
+// A peer that only answers our checks must not seem gone between two of them.
+const _: () = assert!(
+    DISCONNECTED_AFTER.as_secs_f32()
+        > KEEP_ALIVE_INTERVAL.as_secs_f32() * KEEP_ALIVE_SPREAD.end + 1.0
+);
 
 /// A peer that was not heard for so long is given up (consent, RFC 7675, lasts 30 s).
 const FAILED_AFTER: Duration = Duration::from_secs(25);
@@ -34,6 +40,10 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Each peer's interval differs by up to a fifth (RFC 7675, 5.1), so that a thousand do not act at once.
 const KEEP_ALIVE_SPREAD: std::ops::Range<f32> = 0.8..1.2;
+
+/// Longest SRTP and SRTCP packet that is read: Ethernet's MTU. Browsers send at most 1,200 bytes; a fragmented one of
+/// 64 KiB could ask for a quarter of a million packets.
+const MAX_SRTP: usize = 1_500;
 
 /// Addresses that one peer may speak from: each costs checks.
 const MAX_ADDRESSES: usize = 64;
@@ -281,7 +291,7 @@ impl Peer {
 
     fn handle_srtp(&mut self, now: Instant, data: &[u8], out: &mut Output) {
         out.only_media = true;
-        let Some(opener) = &mut self.opener else {
+        let Some(opener) = self.opener.as_mut().filter(|_| data.len() <= MAX_SRTP) else {
             return;
         };
         // RFC 5761, 4: RTCP types 192 to 223 tell RTCP from RTP.

@@ -21,8 +21,18 @@ pub(super) enum Feedback {
     Keyframe { ssrc: u32 },
 }
 
+/// Most requests of one compound packet that are read: as many packets as a viewer may have again in a second.
+const MAX_REQUESTS: usize = 600;
+
 /// Calls `take` with each request in a compound packet; stops at the first malformed part.
 pub(super) fn read_feedback(mut compound: &[u8], mut take: impl FnMut(Feedback)) {
+    let mut left = MAX_REQUESTS;
+    let mut take = |feedback| {
+        if let Some(fewer) = left.checked_sub(1) {
+            left = fewer;
+            take(feedback);
+        }
+    };
     while let [first, kind, high, low, ..] = *compound {
         let length = (usize::from(u16::from_be_bytes([high, low])) + 1) * 4;
         let Some((packet, rest)) = compound.split_at_checked(length) else {
@@ -137,6 +147,13 @@ mod tests {
                 Feedback::Keyframe { ssrc: 7 },
             ]
         );
+    }
+
+    #[test]
+    fn no_more_is_read_than_a_viewer_may_have() {
+        let mut compound = vec![0x81, 205, 0, 102, 0, 0, 0, 9, 0, 0, 0, 5];
+        compound.extend([0, 1, 0xff, 0xff].repeat(100));
+        assert_eq!(read(&compound).len(), MAX_REQUESTS);
     }
 
     #[test]

@@ -24,7 +24,11 @@ const PORT_ATTEMPTS: usize = 16;
 /// One bound socket.
 struct Bound {
     socket: UdpSocket,
+    /// For segmented sends, and for what comes in.
     state: UdpSocketState,
+    /// For single datagrams, which also go to addresses that nobody proved: at the first one that the kernel calls
+    /// invalid quinn-udp gives up segmentation, for ever and for all.
+    single: UdpSocketState,
     address: SocketAddr,
 }
 
@@ -193,7 +197,11 @@ impl Sockets {
                 segment_size,
                 src_ip: source,
             };
-            bound.state.try_send((&bound.socket).into(), &transmit)
+            let state = match segment_size {
+                Some(_) => &bound.state,
+                None => &bound.single,
+            };
+            state.try_send((&bound.socket).into(), &transmit)
         };
         // Linux takes 64 segments and 64 KiB; where there is no GSO, quinn-udp says 1.
         let most = bound
@@ -231,10 +239,11 @@ impl Bound {
 
     fn new(socket: StdUdpSocket) -> io::Result<Self> {
         let address = socket.local_addr()?;
-        let state = UdpSocketState::new((&socket).into())?;
+        let state = || UdpSocketState::new((&socket).into());
         Ok(Self {
+            state: state()?,
+            single: state()?,
             socket: UdpSocket::from_std(socket),
-            state,
             address,
         })
     }
@@ -316,6 +325,25 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         drop(shards);
         Sockets::bind(&[LOOPBACK], port, 1).unwrap();
+    }
+
+    #[test]
+    fn an_invalid_destination_takes_segmentation_from_nobody() {
+        let sockets = Sockets::bind(&[LOOPBACK], 0, 1).unwrap().remove(0);
+        let receiver = StdUdpSocket::bind((LOOPBACK, 0)).unwrap();
+        let local = SocketAddr::new(LOOPBACK, sockets.port());
+        let segments = || sockets.bound[0].state.max_gso_segments();
+        let before = segments();
+        let nowhere = SocketAddr::new(LOOPBACK, 0);
+        assert!(sockets.send(local, nowhere, b"check", 5).is_err());
+        assert_eq!(segments(), before);
+        let there = receiver.local_addr().unwrap();
+        sockets.send(local, there, b"onetwoxyz", 3).unwrap();
+        let mut buffer = [0; 16];
+        for expected in [b"one", b"two", b"xyz"] {
+            assert_eq!(receiver.recv(&mut buffer).unwrap(), 3);
+            assert_eq!(&buffer[..3], expected);
+        }
     }
 
     #[test]

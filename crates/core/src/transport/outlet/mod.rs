@@ -145,8 +145,8 @@ impl Outlet {
         };
         let Some(sender) = sender else { return };
         if sender.paused || sender.waits_for_keyframe && !unit.keyframe {
-            counters.blocked_units.add(sender.is_blocked.into());
-            return;
+            let lost = sender.is_blocked && !sender.paused;
+            return counters.blocked_units.add(lost.into());
         }
         sender.waits_for_keyframe = false;
         sender.is_blocked = false;
@@ -170,8 +170,9 @@ impl Outlet {
                     sender.is_blocked = true;
                 }
             }
-            // Another failure is of this path alone, and ICE will find out.
-            _ => {
+            // A failure of this path alone: ICE will find out.
+            Err(_) => {}
+            Ok(()) => {
                 sender.packets = sender.packets.wrapping_add(unit.len() as u32);
                 sender.octets = sender.octets.wrapping_add(unit.size() as u32);
                 counters.packets.add(unit.len() as u64);
@@ -194,6 +195,10 @@ impl Outlet {
         let Some(sender) = self.video.as_mut().filter(|video| video.ssrc == ssrc) else {
             return;
         };
+        // Before the search: who asks too much is not even looked up.
+        if !self.retransmissions.has(now, RETRANSMISSIONS) {
+            return counters.refused_nacks.add(1);
+        }
         let found = sender.index(sequence).and_then(|index| {
             let (unit, position) = history.find(index)?;
             Some((

@@ -224,8 +224,6 @@ fn extension(section: &MediaDescription, uri: &str) -> Option<u8> {
     .next()
 }
 
-/// The offered H.264 that our encoder's constrained baseline serves, packetization-mode 1 (trap: Safari goes
-/// black on another profile).
 /// What of the feedback that we understand is offered for a payload type (RFC 4585, 4.2).
 fn feedback(section: &MediaDescription, payload_type: u8) -> Vec<&'static str> {
     let is_offered = |wanted: &&str| {
@@ -243,6 +241,8 @@ fn feedback(section: &MediaDescription, payload_type: u8) -> Vec<&'static str> {
         .collect()
 }
 
+/// The offered H.264 that our encoder's constrained baseline serves, packetization-mode 1 (trap: Safari goes
+/// black on another profile).
 fn h264(section: &MediaDescription) -> Option<RtpSection> {
     let parameter = |pt: u8, name: &str| {
         by_payload_type(section, "fmtp")

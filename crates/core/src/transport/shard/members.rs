@@ -27,6 +27,12 @@ const DATAGRAMS: Rate = Rate {
     burst: 1_000.0,
 };
 
+/// Data-channel messages of one peer: as many as signalling allows. Each is an event for the application.
+const MESSAGES: Rate = Rate {
+    per_second: 100.0,
+    burst: 200.0,
+};
+
 struct Member {
     peer: Peer,
     stream: StreamId,
@@ -35,6 +41,7 @@ struct Member {
     /// The timer that is kept for it.
     armed: Option<Instant>,
     datagrams: Bucket,
+    messages: Bucket,
 }
 
 /// All of them, by key and by name.
@@ -94,6 +101,7 @@ impl Members {
             receives: Receives::default(),
             armed: None,
             datagrams: Bucket::new(now, DATAGRAMS),
+            messages: Bucket::new(now, MESSAGES),
         });
         self.by_id.insert(id, key);
         key
@@ -114,7 +122,9 @@ impl Shard {
         let Some(joined) = self.streams.get_mut(&stream) else {
             return;
         };
-        match Peer::new(now, setup, self.common.identity.clone(), &self.common.local) {
+        let (identity, local) = (self.common.identity.clone(), &self.common.local);
+        let made = catch_unwind(AssertUnwindSafe(|| Peer::new(now, setup, identity, local)));
+        match made.unwrap_or_else(|_| Err("a protocol failed on its offer".to_owned())) {
             Ok(peer) => {
                 let key = self.members.insert(now, peer, stream);
                 joined.peers.push(key);
@@ -130,21 +140,29 @@ impl Shard {
 
     /// A known peer's new offer goes on over its association.
     fn renegotiate(&mut self, now: Instant, key: usize, setup: PeerSetup) {
-        let Some(Member { peer, stream, .. }) = self.members.slab.get_mut(key) else {
-            return;
+        let ufrag = |shard: &Self| {
+            let member = shard.members.slab.get(key)?;
+            Some(member.peer.local.ufrag.clone())
         };
-        let old = peer.local.ufrag.clone();
-        if let Err(error) = peer.renegotiate(now, setup.offer, setup.local) {
+        let old = ufrag(self);
+        let done = self.with_peer(Some(key), |peer, _, _| {
+            peer.renegotiate(now, setup.offer, setup.local)
+        });
+        if let Some(Err(error)) = done {
             tracing::warn!(%error, "ICE restart");
         }
-        if old != peer.local.ufrag {
+        let new = ufrag(self);
+        if let (Some(old), Some(new)) = (old, new)
+            && old != new
+        {
             self.router.remove_ufrag(&old);
-            self.router.add_ufrag(peer.local.ufrag.clone(), key);
+            self.router.add_ufrag(new, key);
         }
-        if let Some(stream) = self.streams.get(stream) {
-            ask_for_keyframe(peer, stream);
+        if let Some(member) = self.members.slab.get(key)
+            && let Some(stream) = self.streams.get(&member.stream)
+        {
+            ask_for_keyframe(&member.peer, stream);
         }
-        self.with_peer(Some(key), |_, _, _| ());
     }
 
     pub(super) fn send_text(
@@ -254,7 +272,10 @@ impl Shard {
             delegate.microphone(peer.id, out.microphone);
         }
         for text in out.texts {
-            delegate.text(peer.id, &text.label, &text.text);
+            match member.messages.take(now, MESSAGES) {
+                true => delegate.text(peer.id, &text.label, &text.text),
+                false => stream.hub.counters.refused_messages.add(1),
+            }
         }
         if let Some(outlet) = &mut peer.outlet {
             for feedback in out.feedback {

@@ -260,15 +260,16 @@ impl Shard {
             let more_datagrams = self.receive(&mut readable);
             let more_timers = self.expire_timers();
             self.wake_others();
-            let timeout = if more_commands || more_datagrams || more_timers {
-                Some(Duration::ZERO)
-            } else {
-                self.until_timer()
+            let is_busy = more_commands || more_datagrams || more_timers;
+            let rest = |shard: &Self| match is_busy {
+                true => Some(Duration::ZERO),
+                false => shard.until_timer(),
             };
-            let nap = self.nap(looked).min(timeout.unwrap_or(Duration::MAX));
+            let nap = self.nap(looked).min(rest(&self).unwrap_or(Duration::MAX));
             if !nap.is_zero() && bell.nap(nap) {
                 continue;
             }
+            let timeout = rest(&self);
             if let Err(error) = bell.poll(&mut self.poll, &mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -421,6 +422,10 @@ impl Shard {
 
     /// Hands a datagram to whose it is. One that another shard handed over goes no further.
     fn route(&mut self, local: SocketAddr, remote: SocketAddr, data: &[u8], is_stray: bool) {
+        // Nobody sends from there, and the kernel lets nobody answer.
+        if remote.port() == 0 {
+            return;
+        }
         match self.router.find(remote, data) {
             Owner::Member(key) => self.read(key, local, remote, data),
             Owner::Shard(shard) if !is_stray => self.hand_over(shard, local, remote, data),

@@ -126,7 +126,9 @@ impl Stream {
             };
             let waited = outlet.waits_for_keyframe();
             outlet.send(track, &unit, scratch, sockets, &self.hub.counters);
-            if track == Track::Video && outlet.waits_for_keyframe() && !waited {
+            // One that did not get its keyframe either has to be given another.
+            let asks = !waited || unit.keyframe;
+            if track == Track::Video && outlet.waits_for_keyframe() && asks {
                 self.hub.delegate.keyframe_wanted();
             }
             outlet.report(now, now_ms, newest, sockets);
