@@ -136,9 +136,11 @@ export interface NativeNetworkStats {
   refusedKeyframeRequests: number
   /** Datagrams of viewers who sent more than a viewer may. */
   refusedDatagrams: number
+  /** Data-channel messages of viewers who sent more than a viewer may. */
+  refusedMessages: number
   /** Frames and sound that a viewer did not get because the socket was full. */
   blockedUnits: number
-  /** Frames and sound that nobody got because the network thread was late. */
+  /** Frames and sound that a network thread was too late for. */
   lateUnits: number
 }
 

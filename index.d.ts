@@ -43,7 +43,7 @@ export interface WebRTCConfig {
   announcedIps?: string[];
   /**
    * Threads that send to the viewers and hear them, behind the one UDP port, 1 to 32. Each carries a thousand viewers
-   * or more (`docs/performance.md`). Default 1.
+   * or more (`docs/performance.md`). Default: one a core, at most 4.
    */
   networkThreads?: number;
 }
