@@ -2,7 +2,7 @@
 // and SVG plots to bench/results/.
 //
 //   npm run bench                        everything, in about half an hour
-//   npm run bench -- --quick             everything in short windows, in about ten minutes
+//   npm run bench -- --quick             everything in short windows, in about a quarter of an hour
 //   npm run bench -- capacity cost       only these parts
 //   npm run bench -- cost --runs 5       each point so many times
 //   npm run bench -- --docs              also puts figures and plots into docs/

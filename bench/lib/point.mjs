@@ -65,7 +65,9 @@ export async function watch(server, { viewers, seconds, crowd = {}, settle, duri
     await server.ask("begin");
     const cpu = new CpuClock(server.pid);
     const extra = await during?.(server);
-    await delay((seconds - MARGIN) * 1000 - (performance.now() - joined));
+    const left = (seconds - MARGIN) * 1000 - (performance.now() - joined);
+    if (left <= 0) throw new Error("nothing was left of the window: give more seconds");
+    await delay(left);
     const spent = cpu.lap();
     const report = await server.ask("report");
     return { viewers, spent, report, extra, seen: await watching.report };

@@ -12,7 +12,8 @@ const AIM_PERCENT = 3;
  */
 export async function measure({ quick, log }) {
   log(`${VIEWERS} viewers`);
-  const point = await measurePoint({ viewers: VIEWERS, seconds: quick ? 10 : 25, settle: quiet });
+  const seconds = QUIET_SECONDS + (quick ? 10 : 25);
+  const point = await measurePoint({ viewers: VIEWERS, seconds, settle: quiet });
   const share = coreShare(point);
   const threads = Object.entries(point.spent.threads)
     .map(([name, spent]) => /** @type {const} */ ([name, (100 * spent) / point.spent.seconds]))
@@ -31,8 +32,8 @@ export async function measure({ quick, log }) {
   };
 }
 
-/** After 15 s of silence packets of silence become rare. */
-const SILENCE_MS = 17_000;
+/** How long {@link quiet} takes: after 15 s of silence packets of silence become rare. */
+export const QUIET_SECONDS = 17;
 
 /**
  * Ends the pushes and lets what they caused run out.
@@ -40,5 +41,5 @@ const SILENCE_MS = 17_000;
  */
 export async function quiet(server) {
   await server.ask("pause");
-  await delay(SILENCE_MS);
+  await delay(QUIET_SECONDS * 1000);
 }

@@ -3,7 +3,7 @@
 
 import { threadSeconds } from "../lib/cpu.mjs";
 import { measurePoint, microsecondsPerViewer } from "../lib/point.mjs";
-import { quiet } from "./idle.mjs";
+import { QUIET_SECONDS, quiet } from "./idle.mjs";
 
 const MICROPHONES = 500;
 
@@ -18,7 +18,7 @@ export async function measure({ quick, log }) {
     );
     return measurePoint({
       viewers: MICROPHONES,
-      seconds: quick ? 9 : 20,
+      seconds: QUIET_SECONDS + (quick ? 9 : 20),
       server: { subscribe },
       settle: quiet,
       ...(microphone && { crowd: { microphone: "silent" } }),
