@@ -6,7 +6,7 @@
 //!            └► pre-roll                                              voice detector ◄───┘  utterances
 //! ```
 //! **Nothing is decoded that cannot be speech, or that nobody listens to.** The level in the packets' headers
-//! tells the network thread ([`Activity`]) when a microphone is worth a decoder; until then its last packets wait,
+//! tells the network thread (`Activity`) when a microphone is worth a decoder; until then its last packets wait,
 //! encoded, in its `PreRoll`. [`Microphone`] is one peer's and lives while that peer speaks; it decides without a
 //! clock of its own. [`MicrophoneWorker`] is the thread that serves all of them. [`Hearing`] is what a stream
 //! wants.
