@@ -1,7 +1,7 @@
 // `npm run bench`: sets everything up, builds the release programs, measures, prints a table and writes JSON
 // and SVG plots to bench/results/.
 //
-//   npm run bench                        everything, in about half an hour
+//   npm run bench                        everything, in half an hour or more
 //   npm run bench -- --quick             everything in short windows, in about a quarter of an hour
 //   npm run bench -- capacity cost       only these parts
 //   npm run bench -- cost --runs 5       each point so many times
