@@ -170,7 +170,7 @@ pub(super) struct Shard {
     router: Router,
     io: Io,
     batch: Batch,
-    /// When a unit was last sent.
+    /// When a unit was last taken, be it too late to send.
     published: Instant,
     /// Shards that were handed datagrams in this turn and not woken yet.
     to_wake: Vec<usize>,
