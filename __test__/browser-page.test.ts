@@ -3,7 +3,7 @@ import path from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem } from "../index.js";
-import { launch, Viewer } from "./support/chromium.js";
+import { launch, PATIENCE_MS, Viewer } from "./support/chromium.js";
 import { pushPictures } from "./support/picture.mjs";
 import { cleanup, next, systemWith } from "./support.js";
 
@@ -25,6 +25,31 @@ async function watched(): Promise<{ system: StreamingSystem; viewer: Viewer; pee
   const peerId = await viewer.page.evaluate(() => window.avatarClient.peerId);
   return { system, viewer, peerId: peerId ?? "" };
 }
+
+describe("the path in use", () => {
+  it("stays proved in both directions: the browser's checks are answered, and it answers ours", async () => {
+    const { viewer } = await watched();
+    const path = () =>
+      viewer.page.evaluate(async () => {
+        const reports = await window.watched.connections[0]?.getStats();
+        const pairs = [...(reports?.values() ?? [])].filter(
+          (report) => report.type === "candidate-pair" && report.nominated,
+        );
+        const { requestsSent, responsesReceived, requestsReceived, responsesSent } = pairs[0] ?? {};
+        return { requestsSent, responsesReceived, requestsReceived, responsesSent };
+      });
+    const before = await path();
+    // Theirs come every 2.5 s at the latest, ours every 6.
+    const patience = { timeout: PATIENCE_MS, interval: 200 };
+    const heard = async () => (await path()).responsesReceived - before.responsesReceived;
+    const asked = async () => (await path()).responsesSent - before.responsesSent;
+    await expect.poll(heard, patience).toBeGreaterThanOrEqual(4);
+    await expect.poll(asked, patience).toBeGreaterThanOrEqual(2);
+    const after = await path();
+    const sent = after.requestsSent - before.requestsSent;
+    expect(sent - (after.responsesReceived - before.responsesReceived)).toBeLessThanOrEqual(1);
+  });
+});
 
 describe("the data channel", () => {
   it("carries commands from the page to the application", async () => {

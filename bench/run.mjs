@@ -26,6 +26,7 @@ const PARTS = {
   "js-thread": "time in each push, delay of the event loop",
   microphones: "open microphones in which nobody speaks",
   idle: "connected viewers while nothing is pushed",
+  fairness: "viewers beside one who floods, or some who vanish",
   memory: "resident memory a viewer, and after they left",
   shards: "one, two and four network threads",
   peers: "side by side with @roamhq/wrtc and Janus",

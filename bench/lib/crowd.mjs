@@ -14,6 +14,7 @@ import { ended, jsonLines, release, start, stop, within } from "./process.mjs";
  * @property {"h264" | "vp8"} [codec]
  * @property {boolean} [waitForOffer] whether the server makes the offer
  * @property {"silent" | "noise" | "speech"} [microphone] none otherwise
+ * @property {number} [flood] packets of NACK and PLI that the first viewer sends in a second
  * @property {import("./namespaces.mjs").Namespace} [namespace]
  */
 
@@ -95,6 +96,7 @@ function commandLine(options) {
     ...(options.codec ? ["--codec", options.codec] : []),
     ...(options.waitForOffer ? ["--wait-for-offer"] : []),
     ...(options.microphone ? ["--microphone", options.microphone] : []),
+    ...(options.flood ? ["--flood", options.flood] : []),
     ...(namespace ? ["--address", namespace.address] : []),
   ];
 }

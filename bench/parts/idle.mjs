@@ -6,13 +6,16 @@ import { delay } from "../lib/process.mjs";
 const VIEWERS = 1000;
 const AIM_PERCENT = 3;
 
+/** The WebSocket's pings come each 30 s, all at the time of day at which their viewers joined. */
+const PERIOD_SECONDS = 30;
+
 /**
  * @param {import("../lib/report.mjs").Context} context
  * @returns {Promise<import("../lib/report.mjs").Result>}
  */
-export async function measure({ quick, log }) {
+export async function measure({ log }) {
   log(`${VIEWERS} viewers`);
-  const seconds = QUIET_SECONDS + (quick ? 10 : 25);
+  const seconds = QUIET_SECONDS + PERIOD_SECONDS;
   const point = await measurePoint({ viewers: VIEWERS, seconds, settle: quiet });
   const share = coreShare(point);
   const threads = Object.entries(point.spent.threads)

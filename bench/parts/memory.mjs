@@ -26,7 +26,7 @@ export async function measure({ quick, log }) {
     log(`${VIEWERS} viewers`);
     const full = await visit(server, VIEWERS);
     const left = await memory(server);
-    const rounds = await churn(server, quick ? 6 : 15, log);
+    const rounds = await churn(server, quick ? 6 : 100, log);
     const growth = leastSquares(rounds.slice(WARM_ROUNDS)).slope;
     const kib = (full - empty) / 1024 / VIEWERS;
     return {
@@ -61,7 +61,7 @@ async function churn(server, count, log) {
   for (let n = 1; n <= count; n++) {
     await visit(server, ROUND);
     rounds.push([n * ROUND, await memory(server)]);
-    if (n % 5 === 0) log(`${n * ROUND} joined and left`);
+    if (n % 10 === 0) log(`${n * ROUND} joined and left`);
   }
   return rounds;
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod client_hello;
+mod consent;
 mod counters;
 mod data_channel;
 mod dtls;

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use rtc_ice::candidate::Candidate;
 
 use super::Datagram;
+use super::consent::{self, Consent, Word};
 use super::data_channel::{DataChannels, Incoming};
 use super::dtls::{Dtls, DtlsEvent, Identity};
 use super::ice::{Check, Credentials, Ice};
@@ -27,19 +28,11 @@ const DISCONNECTED_AFTER: Duration = Duration::from_secs(8);
 
 // A peer that only answers our checks must not seem gone between two of them.
 const _: () = assert!(
-    DISCONNECTED_AFTER.as_secs_f32()
-        > KEEP_ALIVE_INTERVAL.as_secs_f32() * KEEP_ALIVE_SPREAD.end + 1.0
+    DISCONNECTED_AFTER.as_secs_f32() > consent::INTERVAL.as_secs_f32() * consent::SPREAD.end + 1.0
 );
 
 /// A peer that was not heard for so long is given up (consent, RFC 7675, lasts 30 s).
 const FAILED_AFTER: Duration = Duration::from_secs(25);
-
-/// Between two checks of ours once connected: what RFC 7675, 5.1 asks for. (The agent itself would be woken five times
-/// a second.) The browser's own checks, more frequent, show just as well that it is there.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Each peer's interval differs by up to a fifth (RFC 7675, 5.1), so that a thousand do not act at once.
-const KEEP_ALIVE_SPREAD: std::ops::Range<f32> = 0.8..1.2;
 
 /// Longest SRTP and SRTCP packet that is read: Ethernet's MTU. Browsers send at most 1,200 bytes; a fragmented one of
 /// 64 KiB could ask for a quarter of a million packets.
@@ -82,8 +75,8 @@ pub(super) struct Output {
     pub(super) texts: Vec<Incoming>,
     /// Its state, if that changed.
     pub(super) state: Option<PeerState>,
-    /// It was handed media: no protocol has anything to send for it, and no timer moves.
-    pub(super) only_media: bool,
+    /// No more follows from it: no protocol has anything to send, and no timer moves.
+    pub(super) is_settled: bool,
 }
 
 pub(super) struct Peer {
@@ -93,10 +86,12 @@ pub(super) struct Peer {
     ssrcs: Ssrcs,
     identity: Identity,
     ice: Box<Ice>,
+    /// Since the first nomination.
+    consent: Option<Box<Consent>>,
     /// When a check last proved that the peer is there.
     heard: Instant,
-    last_ice_timer: Instant,
-    keep_alive: Duration,
+    last_check: Instant,
+    check_interval: Duration,
     dtls: Box<Dtls>,
     channels: Option<Box<DataChannels>>,
     opener: Option<Opener>,
@@ -143,10 +138,11 @@ impl Peer {
             ssrcs,
             identity,
             ice: Box::new(ice),
+            consent: None,
             heard: now,
-            last_ice_timer: now,
-            keep_alive: KEEP_ALIVE_INTERVAL
-                .mul_f32(rand::Rng::random_range(&mut rand::rng(), KEEP_ALIVE_SPREAD)),
+            last_check: now,
+            check_interval: consent::INTERVAL
+                .mul_f32(rand::Rng::random_range(&mut rand::rng(), consent::SPREAD)),
             dtls: Box::new(dtls),
             opener: None,
             outlet: None,
@@ -173,6 +169,7 @@ impl Peer {
     ) -> Result<(), String> {
         if offer.remote != self.offer.remote {
             self.ice.restart(now, &local, &offer.remote)?;
+            self.consent = None;
             self.local = local;
         }
         if let Some(outlet) = &mut self.outlet {
@@ -220,6 +217,21 @@ impl Peer {
         if !self.addresses.contains(&remote) && self.addresses.len() >= MAX_ADDRESSES {
             return;
         }
+        if self.path == Some((local, remote))
+            && let Some(consent) = &mut self.consent
+            && let Some(word) = consent.read(now, remote, data)
+        {
+            self.heard = now;
+            out.is_settled = self.state == PeerState::Connected;
+            if let Word::Check(data) = word {
+                out.datagrams.push(Datagram {
+                    local,
+                    remote,
+                    data,
+                });
+            }
+            return;
+        }
         // The offerer controls (RFC 8445, 6.1.1). Were it to claim otherwise, the agent would change its role
         // before it looked at the message's integrity.
         if stun::claims_controlled(data) {
@@ -232,6 +244,11 @@ impl Peer {
         self.heard = now;
         out.authenticated = true;
         out.proved = check == Check::Nominated;
+        if check == Check::Nominated {
+            let (ours, its) = (&self.local, &self.offer.remote);
+            self.consent
+                .get_or_insert_with(|| Box::new(Consent::new(now, ours, its)));
+        }
         if check == Check::Nominated || self.path.is_none() {
             self.set_path((local, remote));
         }
@@ -290,7 +307,7 @@ impl Peer {
     }
 
     fn handle_srtp(&mut self, now: Instant, data: &[u8], out: &mut Output) {
-        out.only_media = true;
+        out.is_settled = true;
         let Some(opener) = self.opener.as_mut().filter(|_| data.len() <= MAX_SRTP) else {
             return;
         };
@@ -314,10 +331,10 @@ impl Peer {
 
     pub(super) fn handle_timeout(&mut self, now: Instant, out: &mut Output) {
         let is_due =
-            self.state == PeerState::Connecting || now >= self.last_ice_timer + self.keep_alive;
+            self.state == PeerState::Connecting || now >= self.last_check + self.check_interval;
         if is_due && self.state != PeerState::Failed {
-            self.last_ice_timer = now;
-            self.ice.handle_timeout(now);
+            self.last_check = now;
+            self.check_path(now, out);
         }
         self.dtls.handle_timeout(now);
         if let Some(channels) = &mut self.channels {
@@ -330,13 +347,10 @@ impl Peer {
             .channels
             .as_ref()
             .and_then(|channels| channels.poll_timeout());
-        let ice = self
-            .ice
-            .poll_timeout()
-            .filter(|_| self.state != PeerState::Failed);
         let ice = match self.state {
-            PeerState::Connecting => ice,
-            _ => ice.map(|at| at.max(self.last_ice_timer + self.keep_alive)),
+            PeerState::Connecting => self.ice.poll_timeout(),
+            PeerState::Failed => None,
+            _ => Some(self.last_check + self.check_interval),
         };
         [ice, self.dtls.poll_timeout(), channels, self.patience()]
             .into_iter()
@@ -401,6 +415,24 @@ impl Peer {
             PeerState::Connected => Some(self.heard + DISCONNECTED_AFTER),
             PeerState::Disconnected => Some(self.heard + FAILED_AFTER),
             PeerState::Failed => None,
+        }
+    }
+
+    /// Proves that the peer is there: by one check along the path in use, or by the agent's along all.
+    fn check_path(&mut self, now: Instant, out: &mut Output) {
+        let is_connecting = self.state == PeerState::Connecting;
+        match (self.path, &mut self.consent) {
+            (Some((local, remote)), Some(consent)) if !is_connecting => {
+                let packets = self.outlet.as_ref().map_or(0, Outlet::packets_sent);
+                if let Some(data) = consent.poll_check(now, packets) {
+                    out.datagrams.push(Datagram {
+                        local,
+                        remote,
+                        data,
+                    });
+                }
+            }
+            _ => self.ice.handle_timeout(now),
         }
     }
 

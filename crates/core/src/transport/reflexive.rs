@@ -80,7 +80,7 @@ impl Reflexive {
             return None;
         }
         let mapped = xor_mapped(
-            stun::attribute(data, XOR_MAPPED_ADDRESS)?,
+            stun::attribute_value(data, XOR_MAPPED_ADDRESS)?,
             &server.transaction,
         )?;
         server.transaction = rand::random();

@@ -112,6 +112,12 @@ impl Outlet {
         sender.as_ref().is_some_and(|sender| !sender.paused)
     }
 
+    /// Packets of both tracks in all; wraps.
+    pub(super) fn packets_sent(&self) -> u32 {
+        let senders = [&self.video, &self.audio].into_iter().flatten();
+        senders.fold(0, |sum, sender| sum.wrapping_add(sender.packets))
+    }
+
     /// Whether the viewer cannot go on without a keyframe.
     pub(super) fn waits_for_keyframe(&self) -> bool {
         self.video
@@ -260,8 +266,8 @@ impl Outlet {
         self.next_report = now + REPORT_INTERVAL.mul_f32(0.9 + 0.2 * rand::random::<f32>());
         let mut compound = Vec::new();
         for ((sender, track), unit) in senders.into_iter().zip(newest) {
-            let (Some(sender), Some(unit)) = (sender.as_mut().filter(|s| s.has_news()), unit)
-            else {
+            let has_news = |sender: &&mut Sender| sender.has_news() || sender.is_unreported();
+            let (Some(sender), Some(unit)) = (sender.as_mut().filter(has_news), unit) else {
                 continue;
             };
             sender.mark_reported();

@@ -112,9 +112,9 @@ impl Sender {
         Some(self.anchor.index + offset)
     }
 
-    /// Whether something was sent since the last report.
+    /// Whether media flowed since the last report: more than a packet of silence now and then.
     pub(super) fn has_news(&self) -> bool {
-        self.packets != self.reported
+        self.packets.wrapping_sub(self.reported) > 1
     }
 
     /// Whether something was sent and never reported: a receiver cannot bring the tracks into step before it has a

@@ -245,6 +245,7 @@ fn reports_come_when_media_begins_and_then_once_a_second_while_it_flows() {
     rig.cable.taken();
     assert_eq!(rig.report(), 1);
     rig.frame(false);
+    rig.frame(false);
     rig.cable.taken();
     rig.now += Duration::from_millis(899);
     assert_eq!(rig.report(), 0);
@@ -252,6 +253,9 @@ fn reports_come_when_media_begins_and_then_once_a_second_while_it_flows() {
     assert_eq!(rig.report(), 1);
     rig.now += Duration::from_secs(60);
     assert_eq!(rig.report(), 0, "nothing was sent since");
+    rig.frame(false);
+    rig.cable.taken();
+    assert_eq!(rig.report(), 0, "one packet is no flow of media");
 }
 
 #[test]

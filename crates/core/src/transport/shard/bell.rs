@@ -16,6 +16,8 @@ const CALLED: u8 = 1;
 const NAPPING: u8 = 2;
 /// It waits for its sockets.
 const POLLING: u8 = 3;
+/// It sleeps on, and is to look at its queues when it wakes.
+const HINTED: u8 = 4;
 
 /// Between a shard and those who post to it.
 pub(super) struct Bell {
@@ -36,7 +38,7 @@ impl Bell {
     /// Has the shard look at its queues, if it would not anyway.
     pub(super) fn ring(&self) {
         match self.state.swap(CALLED, SeqCst) {
-            NAPPING => {
+            NAPPING | HINTED => {
                 if let Some(thread) = self.thread.get() {
                     thread.unpark();
                 }
@@ -50,6 +52,14 @@ impl Bell {
         }
     }
 
+    /// The same, but a nap goes on to its end.
+    pub(super) fn hint(&self) {
+        let asleep = self.state.compare_exchange(NAPPING, HINTED, SeqCst, SeqCst);
+        if !matches!(asleep, Ok(_) | Err(HINTED)) {
+            self.ring();
+        }
+    }
+
     /// The calling thread is the one to wake.
     pub(super) fn belongs_to_this_thread(&self) {
         let _ = self.thread.set(std::thread::current());
@@ -60,7 +70,7 @@ impl Bell {
         if self.may_rest(NAPPING) {
             park_timeout(time);
         }
-        self.state.swap(AWAKE, SeqCst) == CALLED
+        matches!(self.state.swap(AWAKE, SeqCst), CALLED | HINTED)
     }
 
     /// Waits for sockets, a call, or the end of `timeout`.
@@ -122,6 +132,40 @@ mod tests {
         let mut events = Events::with_capacity(4);
         bell.poll(&mut poll, &mut events, Some(LONG)).unwrap();
         assert!(start.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_hint_ends_no_nap_but_is_remembered() {
+        let (bell, mut poll) = bell();
+        const NAP: Duration = Duration::from_millis(50);
+        let start = Instant::now();
+        let ringing = bell.clone();
+        let hinting = std::thread::spawn(move || {
+            while ringing.state.load(SeqCst) == AWAKE {
+                std::thread::yield_now();
+            }
+            ringing.hint();
+            ringing.hint();
+        });
+        assert!(bell.nap(NAP), "remembered");
+        assert!(start.elapsed() >= NAP);
+        hinting.join().unwrap();
+        // One that waits for its sockets is woken.
+        bell.state.store(AWAKE, SeqCst);
+        let ringing = bell.clone();
+        std::thread::spawn(move || {
+            while ringing.state.load(SeqCst) == AWAKE {
+                std::thread::yield_now();
+            }
+            ringing.hint();
+        });
+        let mut events = Events::with_capacity(4);
+        bell.poll(&mut poll, &mut events, Some(LONG)).unwrap();
+        assert!(start.elapsed() < LONG);
+        // And a call after a hint ends the nap.
+        bell.state.store(HINTED, SeqCst);
+        bell.ring();
+        assert_eq!(bell.state.load(SeqCst), CALLED);
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl Shard {
         let mut out = Output::default();
         let result = catch_unwind(AssertUnwindSafe(|| {
             let result = act(&mut member.peer, now, &mut out);
-            if out.only_media {
+            if out.is_settled {
                 return (result, None);
             }
             member.peer.settle(now, &mut out);

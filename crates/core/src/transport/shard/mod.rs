@@ -50,8 +50,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// While nothing was published for a while there is no hurry at all.
 const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// After so long without a frame or sound a shard is idle.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
+/// After so long without a frame or sound a shard is idle: three frames at 10 fps.
+const IDLE_AFTER: Duration = Duration::from_millis(300);
 
 /// So many are many. With fewer, a datagram is read when it comes.
 const MANY: usize = 100;
@@ -265,8 +265,9 @@ impl Shard {
                 true => Some(Duration::ZERO),
                 false => shard.until_timer(),
             };
-            let nap = self.nap(looked).min(rest(&self).unwrap_or(Duration::MAX));
-            if !nap.is_zero() && bell.nap(nap) {
+            // Timers can wait for the end of a nap.
+            let nap = self.nap(looked);
+            if !is_busy && !nap.is_zero() && bell.nap(nap) {
                 continue;
             }
             let timeout = rest(&self);
@@ -459,7 +460,7 @@ impl Shard {
     fn wake_others(&mut self) {
         for shard in self.to_wake.drain(..) {
             if let Some(post) = self.posts.get(shard) {
-                post.bell.ring();
+                post.bell.hint();
             }
         }
     }
