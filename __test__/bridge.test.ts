@@ -1,5 +1,5 @@
+import { createMediaBridge, MediaBridge } from "avatar-webrtc-streaming";
 import { describe, expect, it, vi } from "vitest";
-import { createMediaBridge, MediaBridge } from "../index.js";
 import { cleanup, pcm, rgba } from "./support.js";
 
 async function started(config = {}): Promise<MediaBridge> {

@@ -1,11 +1,11 @@
-import { describe, expect, it } from "vitest";
 import {
   createMediaBridge,
   createStreamingSystem,
   createWebRTCServer,
   MediaBridge,
   WebRTCStreamingServer,
-} from "../index.js";
+} from "avatar-webrtc-streaming";
+import { describe, expect, it } from "vitest";
 
 // biome-ignore lint/suspicious/noExplicitAny: these are exactly the values that the types forbid
 type Bad = any;

@@ -2,8 +2,8 @@
 
 import { type EventEmitter, once } from "node:events";
 import { createRequire } from "node:module";
+import { connectMediaBridge, createWebRTCServer, MediaBridge } from "avatar-webrtc-streaming";
 import { beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
-import { connectMediaBridge, createWebRTCServer, MediaBridge } from "../index.js";
 import { loopback, systemWith } from "./support.js";
 
 const { NativeServer } = createRequire(import.meta.url)("../binding.js");

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from "node:timers/promises";
+import { connectMediaBridge, createWebRTCServer, MediaBridge } from "avatar-webrtc-streaming";
 import { describe, expect, it, vi } from "vitest";
-import { connectMediaBridge, createWebRTCServer, MediaBridge } from "../index.js";
 import { Client, cleanup, join, listen, loopback, next, pcm, rgba } from "./support.js";
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;

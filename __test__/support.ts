@@ -1,14 +1,14 @@
 // What the suites share: loopback options, waiting for events, a raw signalling client.
 import { EventEmitter } from "node:events";
-import { afterEach, vi } from "vitest";
-import { WebSocket } from "ws";
 import {
   createStreamingSystem,
   type MediaBridgeConfig,
   type StreamingSystem,
   type WebRTCConfig,
   WebRTCStreamingServer,
-} from "../index.js";
+} from "avatar-webrtc-streaming";
+import { afterEach, vi } from "vitest";
+import { WebSocket } from "ws";
 
 /** Options that need no network and disturb no other test. */
 export const loopback: WebRTCConfig = {

@@ -1,14 +1,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createServer } from "node:net";
-import path from "node:path";
-import { pathToFileURL } from "node:url";
+import { createStreamingSystem } from "avatar-webrtc-streaming";
 import { describe, expect, it, vi } from "vitest";
-import { createStreamingSystem } from "../index.js";
 import { cleanup, join, loopback, pcm, rgba, systemWith } from "./support.js";
 
-const INDEX = path.resolve(__dirname, "../index.js");
+const INDEX = createRequire(import.meta.url).resolve("avatar-webrtc-streaming");
 
 describe("a system's life", () => {
   it("listens already when it is there, and streams once started", async () => {
@@ -226,23 +225,44 @@ describe("the process", () => {
   }, 30_000);
 });
 
+const BRIDGE = ["MediaBridge", "createMediaBridge", "connectMediaBridge"];
+const SERVER = ["WebRTCStreamingServer", "createWebRTCServer"];
+const ALL = ["createStreamingSystem", ...SERVER, ...BRIDGE];
+
 describe("the package", () => {
-  it("is the same to require and to import", async () => {
-    const names =
-      "createStreamingSystem, WebRTCStreamingServer, createWebRTCServer, " +
-      "MediaBridge, createMediaBridge, connectMediaBridge";
-    const child = node(
-      `
-      import { ${names} } from ${JSON.stringify(pathToFileURL(INDEX).href)};
+  it.each([
+    ["", ALL],
+    ["/index.js", ALL],
+    ["/media-bridge", BRIDGE],
+    ["/media-bridge.js", BRIDGE],
+    ["/webrtc-server", SERVER],
+    ["/webrtc-server.js", SERVER],
+  ])(
+    "gives the very same by import, require and path: avatar-webrtc-streaming%s",
+    async (path, names) => {
+      const child = node(
+        `
+      import { ${names} } from "avatar-webrtc-streaming${path}";
       import { createRequire } from "node:module";
-      const required = createRequire(import.meta.url)(${JSON.stringify(INDEX)});
+      const require = createRequire(import.meta.url);
+      const required = require("avatar-webrtc-streaming${path}");
+      const whole = require(${JSON.stringify(INDEX)});
       for (const [name, imported] of Object.entries({ ${names} })) {
-        if (typeof imported !== "function" || imported !== required[name]) process.exit(1);
+        if (typeof imported !== "function") throw new Error(name + " is no function");
+        if (imported !== required[name] || imported !== whole[name]) throw new Error(name);
       }
+      if (Object.keys(required).join() !== "${names}") throw new Error(Object.keys(required).join());
       `,
-      "--input-type=module",
-    );
-    expect(await once(child, "exit")).toEqual([0, null]);
+        "--input-type=module",
+      );
+      expect(await once(child, "exit")).toEqual([0, null]);
+    },
+  );
+
+  it("says where the browser page is, for who serves it otherwise", () => {
+    const { resolve } = createRequire(import.meta.url);
+    const page = readFileSync(resolve("avatar-webrtc-streaming/web/webrtc-client.html"), "utf8");
+    expect(page).toContain("<html");
   });
 });
 

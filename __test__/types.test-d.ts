@@ -1,4 +1,5 @@
 // Compiled, never run: `tsc --noEmit --strict` is the test.
+import { type EventEmitter, once } from "node:events";
 import {
   type AudioChunk,
   connectMediaBridge,
@@ -7,15 +8,20 @@ import {
   createWebRTCServer,
   MediaBridge,
   type MediaBridgeConfig,
+  type MediaBridgeEvents,
   type RTCIceServer,
   type SignalingMessage,
   type StreamingSystem,
   type StreamingSystemConfig,
+  type Utterance,
   type VideoFrame,
   type WebRTCConfig,
   type WebRTCPeer,
   WebRTCStreamingServer,
-} from "../index.js";
+} from "avatar-webrtc-streaming";
+import * as indexModule from "avatar-webrtc-streaming/index.js";
+import * as bridgeModule from "avatar-webrtc-streaming/media-bridge.js";
+import type * as serverModule from "avatar-webrtc-streaming/webrtc-server.js";
 
 const iceServers: RTCIceServer[] = [
   { urls: "stun:stun.example.com" },
@@ -58,6 +64,27 @@ export async function use(buffer: Buffer): Promise<void> {
   other.bridge.resetMetrics();
 }
 
+// The original modules, one by one: the same classes, so that they mix.
+export function modules(frame: bridgeModule.VideoFrame): SignalingMessage {
+  const bridge: MediaBridge = new bridgeModule.MediaBridge();
+  const server: serverModule.WebRTCStreamingServer = createWebRTCServer();
+  bridgeModule.connectMediaBridge(bridge, server);
+  indexModule.connectMediaBridge(bridge, server);
+  void bridge.pushVideoFrame(frame);
+  const reply: serverModule.SignalingMessage = { type: "pong" };
+  return reply;
+}
+
+// Negotiation takes what browsers and their types call it.
+export function negotiate(server: WebRTCStreamingServer, answer: RTCSessionDescriptionInit) {
+  const sent: boolean = server.sendAnswer("peer", answer);
+  const candidate: RTCIceCandidateInit = { candidate: "", sdpMid: "0" };
+  server.on("offer", ({ peerId, offer }) =>
+    server.sendAnswer(peerId, { ...offer, type: "answer" }),
+  );
+  return sent && server.sendIceCandidate("peer", candidate);
+}
+
 // Events infer their payloads.
 export function listen(bridge: MediaBridge, server: WebRTCStreamingServer): void {
   bridge.on("incoming-audio", (chunk) => console.log(chunk.data.byteLength, chunk.sampleRate));
@@ -72,8 +99,30 @@ export function listen(bridge: MediaBridge, server: WebRTCStreamingServer): void
   server.on("error", (error) => console.log(error.message, error.code));
   connectMediaBridge(createMediaBridge(), createWebRTCServer(webrtc));
 
+  bridge.off("utterance", (utterance: Utterance) => console.log(utterance.durationMs));
+  bridge.removeAllListeners("utterance").removeAllListeners();
+  server.listeners("command").map((listen) => listen({ peerId: "", command: "", data: 0 }));
+  const names: (keyof MediaBridgeEvents)[] = bridge.eventNames();
+  console.log(names.length, server.listenerCount("incoming-audio"), once(server, "started"));
+  const plain: EventEmitter = bridge;
+  plain.on("anything", () => {});
+
   // @ts-expect-error no such event
   bridge.on("incoming-video", () => {});
+  // @ts-expect-error no such event
+  bridge.once("end", () => {});
+  // @ts-expect-error no such event
+  bridge.off("Utterance", () => {});
+  // @ts-expect-error no such event
+  server.removeAllListeners("frame");
+  // @ts-expect-error no such event
+  server.listenerCount("peers");
+  // @ts-expect-error an event of the other class
+  bridge.on("peer-connected", () => {});
+  // @ts-expect-error the payload is missing
+  bridge.emit("warning");
+  // @ts-expect-error the payload is another one
+  server.on("peer-connected", (peerId: string) => console.log(peerId));
   // @ts-expect-error the payload has no such field
   server.on("started", ({ host }) => console.log(host));
   // @ts-expect-error a frame has a width

@@ -18,7 +18,7 @@ use serde_json::Value;
 /// An error whose `code` in JavaScript is ours rather than one of napi's.
 type Failure = Error<&'static str>;
 
-/// JSON text from `index.js`, which only passes on what `JSON.stringify` gave.
+/// JSON text from JavaScript, which only passes on what `JSON.stringify` gave.
 fn parse_json(text: &str) -> std::result::Result<Value, Failure> {
     serde_json::from_str(text)
         .map_err(|error| Failure::new("ERR_INVALID_ARG_VALUE", format!("not JSON: {error}")))

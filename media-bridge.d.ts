@@ -1,0 +1,288 @@
+import { TypedEmitter } from "./lib/emitter.js";
+import type { WebRTCStreamingServer } from "./webrtc-server.js";
+
+/** What is sent, and what comes back. */
+export interface MediaBridgeConfig {
+  /** Frames a second that will be pushed, 1 to 120. Default 30. */
+  videoFps?: number;
+  /** Width of the stream in pixels, 16 to 3840 (2160 if the height is more), rounded down to even. Default 512. */
+  videoWidth?: number;
+  /** Height of the stream in pixels, 16 to 3840 (2160 if the width is more), rounded down to even. Default 512. */
+  videoHeight?: number;
+  /** Target rate in bits a second, 50000 to 50000000. Default: 0.13 bits a pixel (1 Mb/s at 512x512, 30 fps). */
+  videoBitrate?: number;
+  /** Samples a second of `incoming-audio`, 8000 to 48000. Default 16000. */
+  audioSampleRate?: number;
+  /** Channels of `incoming-audio`, 1 or 2. Default 1. */
+  audioChannels?: number;
+  /** Most pushed audio that may wait to be played, in ms, 100 to 3600000. Default 120000. */
+  maxAudioQueueMs?: number;
+  /** Logs each dropped push to standard error. Default false. */
+  debug?: boolean;
+  /** The way back. */
+  microphone?: MicrophoneConfig;
+}
+
+/** What the microphone path does with what it hears. */
+export interface MicrophoneConfig {
+  /** Length of an `incoming-audio` chunk in ms, 20 to 1000. Default 100. */
+  chunkMs?: number;
+  /** Whether chunks come only while somebody speaks. Default true. */
+  voiceGating?: boolean;
+  /** How much of the time before speech was noticed is delivered, in ms, 0 to 2000. Default 300. */
+  preRollMs?: number;
+  /** How long chunks go on after speech, in ms, 0 to 5000. Default 400. */
+  hangOverMs?: number;
+}
+
+/** One picture. A push takes any view of bytes as its `data`. */
+export interface VideoFrame<Data extends ArrayBufferView = Buffer> {
+  /** The picture. Read only inside the call: it may be overwritten as soon as the call returns. */
+  data: Data;
+  /** Pixels a row, 1 to 4096. */
+  width: number;
+  /** Rows, 1 to 4096. */
+  height: number;
+  /** When it is to be seen, in ms of the `Date.now()` clock. */
+  timestamp: number;
+  /**
+   * `"RGBA"` (default): 4 bytes a pixel; `"JPEG"`. This release drops frames of the other formats, with the
+   * reason `"unsupported-format"`.
+   */
+  format?: "RGBA" | "YUV" | "I420" | "NV12" | "JPEG" | "PNG";
+}
+
+/** A piece of sound, of any length. A push takes any view of bytes as its `data`. */
+export interface AudioChunk<Data extends ArrayBufferView = Buffer> {
+  /** The samples. Read only inside the call: they may be overwritten as soon as the call returns. */
+  data: Data;
+  /** Samples a second and channel, 8000 to 192000. */
+  sampleRate: number;
+  /** Channels, interleaved: 1 or 2. */
+  channels: number;
+  /** When its first sample is to be heard, in ms of the `Date.now()` clock. */
+  timestamp: number;
+  /**
+   * `"PCM"` (default): signed 16-bit little-endian. This release drops chunks of the other formats, with the
+   * reason `"unsupported-format"`.
+   */
+  format?: "PCM" | "OPUS" | "MP3";
+}
+
+/** Sound from a browser's microphone, 100 ms unless `media.microphone.chunkMs` says otherwise. */
+export interface IncomingAudio {
+  /** Signed 16-bit little-endian samples, interleaved. */
+  data: Buffer;
+  /** Samples a second and channel: `media.audioSampleRate`. */
+  sampleRate: number;
+  /** `media.audioChannels`. */
+  channels: number;
+  /** When its first sample was received, in ms of the `Date.now()` clock. */
+  timestamp: number;
+  /** What `data` is. */
+  format: "PCM";
+  /** Who speaks. */
+  peerId: string;
+}
+
+/** The whole of what somebody said, once they stopped: what a speech recogniser wants. */
+export interface Utterance extends IncomingAudio {
+  /** Its length in ms. */
+  durationMs: number;
+}
+
+/** Why a push was not sent. */
+export type DropReason =
+  | "not-started"
+  | "unsupported-format"
+  | "bad-dimensions"
+  | "short-buffer"
+  | "undecodable"
+  | "not-bytes"
+  | "bad-timestamp"
+  | "bad-length"
+  | "bad-sample-rate"
+  | "bad-channels"
+  | "queue-full";
+
+/** A push that will be sent; a frame may still be superseded by a newer one. */
+export interface QueuedPush {
+  /** Which of the two this is. */
+  status: "queued";
+  /** None. */
+  reason?: undefined;
+  /** None. */
+  message?: undefined;
+}
+
+/** A push that will not be sent. */
+export interface DroppedPush {
+  /** Which of the two this is. */
+  status: "dropped";
+  /** Why, for programs. */
+  reason: DropReason;
+  /** Why, for people. */
+  message: string;
+}
+
+/**
+ * What became of a push.
+ *
+ * @example
+ * const outcome = await bridge.pushVideoFrame(frame);
+ * if (outcome.status === "dropped") console.warn(outcome.reason, outcome.message);
+ */
+export type PushOutcome = QueuedPush | DroppedPush;
+
+/** The counters of a bridge, since it was made or since `resetMetrics()`. */
+export interface MediaMetrics {
+  /** Frames pushed while streaming, invalid ones included. */
+  videoFrames: number;
+  /** Chunks pushed while streaming, invalid ones included. */
+  audioChunks: number;
+  /**
+   * Frames pushed later than 1.5 frame intervals after their `timestamp` (from the second frame on; they
+   * are sent all the same), plus frames that were not sent.
+   */
+  droppedFrames: number;
+  /** Chunks that were not sent: invalid, or the audio queue was full. */
+  droppedChunks: number;
+  /** Exponential average (weight 0.1) of `Date.now() - timestamp` at the push of a frame, in ms. */
+  avgLatency: number;
+  /** When the last frame was pushed, in ms of the `Date.now()` clock; 0 before the first. */
+  lastFrameTime: number;
+  /** Frames pushed in the last second. */
+  fps: number;
+  /** Whether the bridge is started. */
+  isStreaming: boolean;
+  /** Frames whose content could not be used. */
+  invalidFrames: number;
+  /** Chunks whose content could not be used. */
+  invalidChunks: number;
+  /** Frames that a newer one replaced before they were encoded. */
+  supersededFrames: number;
+  /** Frames encoded; one that was repeated for a keyframe counts again. */
+  encodedFrames: number;
+  /** Encoded frames that a decoder can begin at. */
+  keyframes: number;
+  /** Sound that waits to be played, in ms. */
+  queuedAudioMs: number;
+  /** Why the last frame that was not sent was not. */
+  lastFrameError?: DropReason;
+  /** Why the last chunk that was not sent was not. */
+  lastChunkError?: DropReason;
+}
+
+/**
+ * What a {@link MediaBridge} emits: the arguments of each event's listeners.
+ *
+ * @example
+ * bridge.on("incoming-audio", ({ peerId, data }) => recogniser.write(peerId, data));
+ * bridge.on("utterance", async ({ peerId, data, sampleRate, durationMs }) => {
+ *   console.log(peerId, "spoke for", durationMs, "ms:", await transcribe(data, sampleRate));
+ * });
+ */
+export interface MediaBridgeEvents {
+  /** The bridge lets pushes through. */
+  started: [];
+  /** The bridge refuses pushes. */
+  stopped: [];
+  /** The very object that was pushed, valid or not. */
+  "video-frame": [frame: VideoFrame];
+  /** The very object that was pushed, valid or not. */
+  "audio-chunk": [chunk: AudioChunk];
+  /**
+   * A piece of what a browser's user says, while they say it. Microphones are decoded only while somebody listens,
+   * here or to the server: begin whenever you like, in mid-speech too.
+   */
+  "incoming-audio": [chunk: IncomingAudio];
+  /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
+  utterance: [utterance: Utterance];
+  /** Something was wrong with pushed media; at most one a second for pictures and one for sound. Goes to `console.warn` if nobody listens. */
+  warning: [message: string];
+}
+
+/**
+ * What the avatar's pictures and speech are pushed into. Works alone; {@link connectMediaBridge} gives it
+ * viewers.
+ *
+ * @example
+ * const bridge = new MediaBridge({ videoFps: 30 });
+ * await bridge.start();
+ * bridge.pushVideoFrame({ data: rgba, width: 512, height: 512, timestamp: Date.now() });
+ * bridge.on("utterance", ({ peerId, data }) => transcribe(peerId, data));
+ */
+export declare class MediaBridge extends TypedEmitter<MediaBridgeEvents> {
+  /** @throws TypeError with code `ERR_INVALID_ARG_VALUE` that names the option. */
+  constructor(config?: MediaBridgeConfig | null);
+
+  /** Whether pushes are let through. */
+  readonly isStreaming: boolean;
+
+  /** Lets pushes through, and emits `started`. A second start only warns. */
+  start(): Promise<void>;
+
+  /** Refuses pushes, and emits `stopped`. A second stop does nothing. */
+  stop(): Promise<void>;
+
+  /**
+   * Sends a picture to every viewer. `frame.data` is free as soon as the call returns.
+   * Never rejects because of content: what cannot be sent is counted and reported.
+   *
+   * @example
+   * renderer.on("frame", (data) => {
+   *   bridge.pushVideoFrame({ data, width: 512, height: 512, timestamp: Date.now(), format: "RGBA" });
+   * });
+   */
+  pushVideoFrame(frame: VideoFrame<ArrayBufferView>): Promise<PushOutcome>;
+
+  /**
+   * Plays sound to every viewer, in order and in real time, whatever the length of the chunk.
+   * `chunk.data` is free as soon as the call returns. Never rejects because of content.
+   *
+   * @example
+   * await bridge.pushAudioChunk({ data: pcm, sampleRate: 24000, channels: 1, timestamp: Date.now() });
+   */
+  pushAudioChunk(chunk: AudioChunk<ArrayBufferView>): Promise<PushOutcome>;
+
+  /**
+   * Emits `incoming-audio` with `chunk`: the way in for sound that no browser sent. The microphones of a connected
+   * server come through here as well.
+   */
+  handleIncomingAudio(chunk: AudioChunk | IncomingAudio): void;
+
+  /**
+   * The counters, as they are now.
+   *
+   * @example
+   * const { fps, avgLatency, droppedFrames } = bridge.getMetrics();
+   */
+  getMetrics(): MediaMetrics;
+
+  /** Sets the counters to zero. */
+  resetMetrics(): void;
+}
+
+/**
+ * The same as `new MediaBridge(config)`.
+ *
+ * @example
+ * const bridge = createMediaBridge({ videoFps: 10, microphone: { chunkMs: 20 } });
+ */
+export declare function createMediaBridge(config?: MediaBridgeConfig | null): MediaBridge;
+
+/**
+ * Makes the bridge feed the server, and the server's microphones feed the bridge. Doing it twice is once.
+ * One bridge may feed several servers; a server shows the bridge that was connected last.
+ *
+ * @example
+ * const bridge = new MediaBridge();
+ * const server = new WebRTCStreamingServer({ signalingPort: 8081 });
+ * connectMediaBridge(bridge, server);
+ * await server.start();
+ * await bridge.start();
+ */
+export declare function connectMediaBridge(
+  bridge: MediaBridge,
+  server: WebRTCStreamingServer,
+): void;

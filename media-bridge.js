@@ -1,0 +1,119 @@
+// What the avatar's pictures and speech are pushed into, and where microphones come out.
+
+const { bytes, construct, fields, invalid, name, number } = require("./lib/arguments.js");
+const { CONNECT, CONNECTED, IS_HEARD, SOURCE } = require("./lib/connection.js");
+const { LABEL, LISTENERS_CHANGED, TypedEmitter, emit, warn } = require("./lib/emitter.js");
+const { NativeSource } = require("./lib/native.js");
+const { WebRTCStreamingServer } = require("./webrtc-server.js");
+
+class MediaBridge extends TypedEmitter {
+  #native;
+  #servers = new Set();
+
+  constructor(config) {
+    super();
+    this.#native = construct(NativeSource, "media", config);
+  }
+
+  get isStreaming() {
+    return this.#native.isStreaming;
+  }
+
+  async start() {
+    if (!this.#native.start(() => this.#deliver())) {
+      console.warn(`${this[LABEL]} already started`);
+      return;
+    }
+    emit(this, "started");
+  }
+
+  async stop() {
+    if (!this.#native.stop()) return;
+    this.#deliver();
+    emit(this, "stopped");
+  }
+
+  // Not `async`: everything happens inside the call, so that `data` is free as soon as it returns.
+  pushVideoFrame(frame) {
+    const { data, width, height, timestamp, format } = fields(frame);
+    const drop = this.#native.pushVideo(
+      bytes(data),
+      number(width),
+      number(height),
+      number(timestamp),
+      name(format, "RGBA"),
+      Date.now(),
+    );
+    return this.#pushed("video-frame", frame, drop);
+  }
+
+  pushAudioChunk(chunk) {
+    const { data, sampleRate, channels, timestamp, format } = fields(chunk);
+    const drop = this.#native.pushAudio(
+      bytes(data),
+      number(sampleRate),
+      number(channels),
+      number(timestamp),
+      name(format, "PCM"),
+      Date.now(),
+    );
+    return this.#pushed("audio-chunk", chunk, drop);
+  }
+
+  handleIncomingAudio(chunk) {
+    emit(this, "incoming-audio", chunk);
+  }
+
+  getMetrics() {
+    return this.#native.metrics(Date.now());
+  }
+
+  resetMetrics() {
+    this.#native.resetMetrics();
+  }
+
+  get [LABEL]() {
+    return "[MediaBridge]";
+  }
+
+  get [SOURCE]() {
+    return this.#native;
+  }
+
+  [CONNECTED](server) {
+    this.#servers.add(server);
+  }
+
+  [IS_HEARD](event) {
+    const isTaken = this.handleIncomingAudio !== MediaBridge.prototype.handleIncomingAudio;
+    return this.listenerCount(event) > 0 || (event === "incoming-audio" && isTaken);
+  }
+
+  [LISTENERS_CHANGED]() {
+    for (const server of this.#servers) server[LISTENERS_CHANGED]();
+  }
+
+  #pushed(event, media, drop) {
+    if (drop) this.#deliver();
+    if (drop?.reason !== "not-started") emit(this, event, media);
+    return Promise.resolve(drop ? { status: "dropped", ...drop } : { status: "queued" });
+  }
+
+  #deliver() {
+    for (const { payload } of this.#native.takeEvents()) warn(this, JSON.parse(payload));
+  }
+}
+
+function createMediaBridge(config) {
+  return new MediaBridge(config);
+}
+
+function connectMediaBridge(bridge, server) {
+  if (!(bridge instanceof MediaBridge)) throw invalid("bridge", "a MediaBridge", bridge);
+  if (!(server instanceof WebRTCStreamingServer)) {
+    throw invalid("server", "a WebRTCStreamingServer", server);
+  }
+  server[CONNECT](bridge);
+}
+
+module.exports = { MediaBridge, createMediaBridge, connectMediaBridge };

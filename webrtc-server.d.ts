@@ -1,0 +1,313 @@
+import { TypedEmitter } from "./lib/emitter.js";
+import type { AudioChunk, IncomingAudio, Utterance, VideoFrame } from "./media-bridge.js";
+
+/** How a server listens and whom it serves. */
+export interface WebRTCConfig {
+  /** TCP port of HTTP and WebSocket, 0 to 65535; 0 takes a free one. Default 8081. */
+  signalingPort?: number;
+  /** IPv4 or IPv6 address that the signalling port is bound to. Default: every address. */
+  signalingHost?: string;
+  /** Sent to browsers, and used for the server's own candidates. Default: Google's STUN server. */
+  iceServers?: RTCIceServer[];
+  /** Logs each step of a connection to standard error (or what `RUST_LOG` says). Default false. */
+  debug?: boolean;
+  /** Most clients at once, 1 to 100000; one more gets `"Server full"`. Default 100. */
+  maxClients?: number;
+  /**
+   * The preferred video codec; each viewer falls back to one that it supports. Default `"auto"`. This release
+   * sends H.264: `"VP8"` and `"VP9"` are refused with `ERR_INVALID_ARG_VALUE`.
+   */
+  videoCodec?: "auto" | "H264" | "VP8" | "VP9";
+  /** The preferred audio codec. Default `"opus"`, the one that this release sends; others are refused. */
+  audioCodec?: "opus" | "pcmu" | "pcma";
+  /** Whether the engine answers offers itself; false leaves that to `sendAnswer`. Default true. */
+  autoAnswer?: boolean;
+  /** UDP port of all media, 0 to 65535; 0 takes a free one. Default 0. */
+  udpPort?: number;
+  /** Local addresses that media is bound to. Default: every address of the machine. */
+  listenIps?: string[];
+  /** Addresses told to browsers in the place of the local ones, for NAT and containers. Default none. */
+  announcedIps?: string[];
+  /**
+   * Threads that send to the viewers and hear them, behind the one UDP port, 1 to 32. Each carries a thousand viewers
+   * or more (`docs/performance.md`). Default: one a core, at most 4.
+   */
+  networkThreads?: number;
+}
+
+/** A STUN or TURN server, as browsers write it. */
+export interface RTCIceServer {
+  /** `stun:`, `stuns:`, `turn:` or `turns:` URLs. */
+  urls: string | string[];
+  /** For TURN. */
+  username?: string;
+  /** For TURN. */
+  credential?: string;
+}
+
+/** One browser, as long as its WebSocket lives. */
+export interface WebRTCPeer {
+  /** A UUID. */
+  id: string;
+  /** How far its media connection is. */
+  state: "connecting" | "connected" | "disconnected" | "failed";
+  /** When its WebSocket was accepted. */
+  createdAt: Date;
+  /** The application's own; the server leaves it out. */
+  metadata?: Record<string, unknown>;
+}
+
+/** One message of the wire protocol: JSON text over the signalling WebSocket. */
+export interface SignalingMessage {
+  /** What it is; unknown types are for extensions. */
+  type: "config" | "ping" | "pong" | "offer" | "answer" | "ice-candidate" | "error" | (string & {});
+  /** Whom it concerns, in messages of the server. */
+  peerId?: string;
+  /** What it carries. */
+  data?: unknown;
+  /** Of `type: "error"`. */
+  error?: string;
+}
+
+/** An SDP offer or answer, as browsers write it. */
+export interface SessionDescription {
+  /** Which step of the negotiation it is. */
+  type: "offer" | "answer" | "pranswer" | "rollback";
+  /** The description (RFC 8866); none in a rollback. */
+  sdp?: string;
+}
+
+/** An ICE candidate, as browsers write it. */
+export interface IceCandidate {
+  /** The `candidate` attribute (RFC 8839); empty: there are no more. */
+  candidate?: string;
+  /** The `mid` of its section in the description. */
+  sdpMid?: string | null;
+  /** The index of its section, from 0. */
+  sdpMLineIndex?: number | null;
+  /** The `ice-ufrag` that it belongs to. */
+  usernameFragment?: string | null;
+}
+
+/** What was sent to all viewers since the server last started, and what was refused. */
+export interface NetworkStats {
+  /** RTP packets sent, retransmissions included. */
+  packetsSent: number;
+  /** Their bytes, without UDP and IP headers. */
+  bytesSent: number;
+  /** Packets sent again because a viewer had lost them (NACK). */
+  retransmittedPackets: number;
+  /** Packets asked for and not sent again: too many in a second, or too old. */
+  refusedNacks: number;
+  /** Keyframes asked for (PLI, FIR) more often than a viewer may: six at once, then one every two seconds. */
+  refusedKeyframeRequests: number;
+  /** Datagrams of viewers who sent more than a viewer may (1,000 a second); they were not read. */
+  refusedDatagrams: number;
+  /** Data-channel messages of viewers who sent more than a viewer may: 200 at once, then 100 a second. */
+  refusedMessages: number;
+  /** Frames and pieces of sound that a viewer did not get because the socket was full, up to its next keyframe. */
+  blockedUnits: number;
+  /**
+   * Frames and pieces of sound that a network thread came to more than 200 ms late and did not send to its viewers, and
+   * the frames after them up to the next keyframe. Each thread counts its own.
+   */
+  lateUnits: number;
+}
+
+/** Events that the application came too late for, because it kept the JavaScript thread busy. */
+export interface DroppedEvents {
+  /** `incoming-audio` and `utterance`. */
+  audio: number;
+  /** `offer`, `answer`, `ice-candidate`, `command` and `warning`. */
+  messages: number;
+  /** `peer-connected`, `peer-disconnected` and `error`. */
+  state: number;
+}
+
+/** What the microphones of a server cost, since it was started. */
+export interface MicrophoneUsage {
+  /** Microphones that are being decoded now: of peers who may be speaking, while somebody listens. */
+  decoders: number;
+  /** Packets (20 ms of sound each, usually) that were decoded. */
+  packets: number;
+  /** Packets that there was no time for. */
+  dropped: number;
+}
+
+/** Payload of `started`. */
+export interface Listening {
+  /** The TCP port of signalling. */
+  port: number;
+}
+
+/** Payload of `peer-disconnected`. */
+export interface Disconnection {
+  /** Who left. */
+  peerId: string;
+  /** Why, for people. */
+  reason: string;
+}
+
+/** Payload of `offer`. */
+export interface ReceivedOffer {
+  /** Whose it is. */
+  peerId: string;
+  /** As the client sent it. */
+  offer: SessionDescription;
+}
+
+/** Payload of `answer`. */
+export interface ReceivedAnswer {
+  /** Whose it is. */
+  peerId: string;
+  /** As the client sent it. */
+  answer: SessionDescription;
+}
+
+/** Payload of `ice-candidate`. */
+export interface ReceivedIceCandidate {
+  /** Whose it is. */
+  peerId: string;
+  /** As the client sent it. */
+  candidate: IceCandidate;
+}
+
+/** Payload of `command`. */
+export interface ReceivedCommand {
+  /** Who sent it. */
+  peerId: string;
+  /** `"change-character"`, `"change-emotion"`, or whatever the page sends. */
+  command: string;
+  /** What came with it, as the page sent it: check it before you use it. */
+  data: unknown;
+}
+
+/** Payload of `error`. */
+export interface ServerError extends Error {
+  /** `"EADDRINUSE"`, `"EACCES"`, `"ERR_STREAMING_SERVER"`, … */
+  code?: string;
+}
+
+/**
+ * What a {@link WebRTCStreamingServer} emits: the arguments of each event's listeners.
+ *
+ * @example
+ * server.on("peer-connected", (peer) => console.log(peer.id, "came"));
+ * server.on("peer-disconnected", ({ peerId, reason }) => console.log(peerId, "left:", reason));
+ * server.on("command", ({ command, data }) => avatar.handle(command, data));
+ */
+export interface WebRTCStreamingServerEvents {
+  /** The server listens. */
+  started: [info: Listening];
+  /** The server does not listen any more, and every peer is gone. */
+  stopped: [];
+  /** A client's WebSocket was accepted. */
+  "peer-connected": [peer: WebRTCPeer];
+  /** A client's WebSocket ended. */
+  "peer-disconnected": [info: Disconnection];
+  /** What a client sent, for observers and for `autoAnswer: false`. */
+  offer: [info: ReceivedOffer];
+  /** What a client sent. */
+  answer: [info: ReceivedAnswer];
+  /** What a client sent. */
+  "ice-candidate": [info: ReceivedIceCandidate];
+  /** A command from a client's `avatar-control` data channel. */
+  command: [info: ReceivedCommand];
+  /**
+   * A piece of what a browser's user says, while they say it. Microphones are decoded only while somebody listens,
+   * here or to a connected bridge: begin whenever you like, in mid-speech too.
+   */
+  "incoming-audio": [chunk: IncomingAudio];
+  /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
+  utterance: [utterance: Utterance];
+  /** A connected bridge got a frame. */
+  "media-video-frame": [frame: VideoFrame];
+  /** A connected bridge got a chunk. */
+  "media-audio-chunk": [chunk: AudioChunk];
+  /** The server itself failed; nothing that a client sends causes it. Goes to `console.error` if nobody listens. */
+  error: [error: ServerError];
+  /** Something is not as it should be. Goes to `console.warn` if nobody listens. */
+  warning: [message: string];
+}
+
+/**
+ * The signalling server and its peers. Works alone; {@link connectMediaBridge} gives it something to show.
+ *
+ * @example
+ * const server = new WebRTCStreamingServer({ signalingPort: 0 });
+ * server.on("started", ({ port }) => console.log(`open http://localhost:${port}/`));
+ * await server.start();
+ */
+export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingServerEvents> {
+  /** Does not listen yet. @throws TypeError with code `ERR_INVALID_ARG_VALUE` that names the option. */
+  constructor(config?: WebRTCConfig | null);
+
+  /** The signalling port while the server listens, or else null. */
+  readonly port: number | null;
+
+  /**
+   * Listens, and emits `started`. Rejects with a `code` (`EADDRINUSE`, `EACCES`, …) when it cannot, and with
+   * `ERR_ALREADY_STARTED` when it does already. The process stays alive until {@link stop}.
+   */
+  start(): Promise<void>;
+
+  /** Closes every peer and emits `stopped`. A second stop resolves. */
+  stop(): Promise<void>;
+
+  /** Every client whose WebSocket is open. */
+  getPeers(): WebRTCPeer[];
+
+  /** How many there are. */
+  getPeerCount(): number;
+
+  /** Events that were dropped since the server was made. */
+  getDroppedEvents(): DroppedEvents;
+
+  /** What was sent to the viewers, and what was refused. All zero while the server does not run. */
+  getNetworkStats(): NetworkStats;
+
+  /** What the microphones cost. */
+  getMicrophoneUsage(): MicrophoneUsage;
+
+  /**
+   * Sends an SDP answer to a client as it is, for servers with `autoAnswer: false`.
+   * @returns False, with a warning: there is no such client.
+   *
+   * @example
+   * const server = new WebRTCStreamingServer({ autoAnswer: false });
+   * server.on("offer", async ({ peerId, offer }) => server.sendAnswer(peerId, await negotiate(offer)));
+   */
+  sendAnswer(peerId: string, answer: SessionDescription): boolean;
+
+  /**
+   * Sends an ICE candidate to a client as it is.
+   * @returns False, with a warning: there is no such client.
+   */
+  sendIceCandidate(peerId: string, candidate: IceCandidate): boolean;
+
+  /**
+   * Sends any JSON object to every open client.
+   * @throws TypeError with code `ERR_INVALID_ARG_VALUE`: it is no object, or JSON cannot carry it.
+   *
+   * @example
+   * server.broadcast({ type: "announcement", data: { text: "Back in five minutes." } });
+   */
+  broadcast(message: SignalingMessage | Record<string, unknown>): void;
+
+  /**
+   * Sends a command over the `avatar-control` data channel to one client or to `"all"`.
+   * @returns How many connected clients it was handed to; one whose channel is not open does not get it.
+   *
+   * @example
+   * server.sendCommand("all", "change-emotion", { emotion: "happy" });
+   */
+  sendCommand(peerId: string, command: string, data?: unknown): number;
+}
+
+/**
+ * The same as `new WebRTCStreamingServer(config)`.
+ *
+ * @example
+ * const server = createWebRTCServer({ signalingPort: 0, maxClients: 10 });
+ */
+export declare function createWebRTCServer(config?: WebRTCConfig | null): WebRTCStreamingServer;
