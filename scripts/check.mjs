@@ -4,6 +4,8 @@ import { mkdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { build } from "./build.mjs";
+import { noticesAreCurrent } from "./notices.mjs";
+import { pack } from "./pack.mjs";
 import { npmProgram, output, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
 
@@ -55,12 +57,32 @@ const STEPS = [
       run("git", ["diff", "--exit-code", "HEAD", "--", ...GENERATED]),
     fix: `git add ${GENERATED.join(" ")} && git commit`,
   },
+  {
+    name: "TypeDoc",
+    check: () => run(npmProgram("typedoc"), ["--emit", "none"]),
+    fix: "document it in the .d.ts files, then: npx typedoc --emit none",
+  },
+  {
+    name: "third-party notices",
+    check: noticesAreCurrent,
+    fix: "npm run notices && git add THIRD-PARTY-NOTICES.md && git commit",
+  },
+  {
+    name: "packages",
+    check: checkPackages,
+    fix: "see the message above, then: npm run pack",
+  },
 ];
 
 setUp();
 const failed = STEPS.filter(({ name, check }) => {
   console.log(`\n--- ${name}`);
-  return !check();
+  try {
+    return !check();
+  } catch (error) {
+    console.error(String(error));
+    return true;
+  }
 });
 console.log("");
 for (const step of STEPS) {
@@ -70,6 +92,19 @@ for (const step of STEPS) {
 }
 console.log(`check: ${STEPS.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 ? 0 : 1);
+
+/** Packs what `npm run pack` packs, and looks at it as npm and TypeScript will. */
+function checkPackages() {
+  const { root, platforms } = pack();
+  const lint = (/** @type {string} */ tarball) =>
+    run(npmProgram("publint"), ["run", tarball, "--strict"]);
+  const types = ["--exclude-entrypoints", "./web/webrtc-client.html", "--format", "ascii"];
+  return [
+    platforms.length > 0,
+    ...[root, ...platforms].map(lint),
+    run(npmProgram("attw"), [root, ...types]),
+  ].every(Boolean);
+}
 
 /** Puts cargo-deny on the PATH; it is compiled once for this user, in about a minute. */
 function installCargoDeny() {

@@ -33,7 +33,11 @@ export function run(command, args, env = {}) {
  * @returns {string | undefined} what it printed, or undefined when it failed
  */
 export function output(command, args) {
-  const { status, stdout } = spawnSync(command, args, { cwd: ROOT, encoding: "utf8" });
+  const { status, stdout } = spawnSync(command, args, {
+    cwd: ROOT,
+    encoding: "utf8",
+    maxBuffer: 64 * 2 ** 20,
+  });
   return status === 0 ? stdout : undefined;
 }
 
