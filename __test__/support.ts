@@ -1,5 +1,6 @@
 // What the suites share: loopback options, waiting for events, a raw signalling client.
 import { EventEmitter } from "node:events";
+import { readdirSync } from "node:fs";
 import {
   createStreamingSystem,
   type MediaBridgeConfig,
@@ -7,7 +8,7 @@ import {
   type WebRTCConfig,
   WebRTCStreamingServer,
 } from "avatar-webrtc-streaming";
-import { afterEach, vi } from "vitest";
+import { afterEach, expect, vi } from "vitest";
 import { WebSocket } from "ws";
 
 /** Options that need no network and disturb no other test. */
@@ -131,4 +132,24 @@ export async function join(port: number): Promise<{ client: Client; peerId: stri
   const { type, peerId } = await client.receive();
   if (type !== "config" || !peerId) throw new Error(`the first message is ${type}`);
   return { client, peerId };
+}
+
+/** The threads and descriptors of this process. */
+export function resources() {
+  return {
+    threads: readdirSync("/proc/self/task").length,
+    descriptors: readdirSync("/proc/self/fd").length,
+  };
+}
+
+/** Waits until no more is in use than `before`: sockets and threads end a moment after they are told to. */
+export async function settled(before: ReturnType<typeof resources>) {
+  await vi.waitFor(
+    () => {
+      const now = resources();
+      expect(now.threads).toBeLessThanOrEqual(before.threads);
+      expect(now.descriptors).toBeLessThanOrEqual(before.descriptors);
+    },
+    { timeout: 10_000, interval: 50 },
+  );
 }

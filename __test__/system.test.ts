@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { createStreamingSystem } from "avatar-webrtc-streaming";
 import { describe, expect, it, vi } from "vitest";
-import { cleanup, join, loopback, pcm, rgba, systemWith } from "./support.js";
+import { cleanup, join, loopback, pcm, resources, rgba, settled, systemWith } from "./support.js";
 
 const INDEX = createRequire(import.meta.url).resolve("avatar-webrtc-streaming");
 
@@ -272,23 +272,4 @@ function node(code: string, ...options: string[]) {
   });
   cleanup(() => child.kill("SIGKILL"));
   return child;
-}
-
-function resources() {
-  return {
-    threads: readdirSync("/proc/self/task").length,
-    descriptors: readdirSync("/proc/self/fd").length,
-  };
-}
-
-/** Waits until no more is in use than `before`: sockets and threads end a moment after they are told to. */
-async function settled(before: ReturnType<typeof resources>) {
-  await vi.waitFor(
-    () => {
-      const now = resources();
-      expect(now.threads).toBeLessThanOrEqual(before.threads);
-      expect(now.descriptors).toBeLessThanOrEqual(before.descriptors);
-    },
-    { timeout: 10_000, interval: 50 },
-  );
 }
