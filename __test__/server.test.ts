@@ -256,6 +256,14 @@ describe("negotiation", () => {
     expect(await answered).toEqual({ peerId, answer });
   });
 
+  it("passes on what the application sends also where the engine answers", async () => {
+    const { server, port } = await listen();
+    const { client, peerId } = await join(port);
+    const answer = { type: "answer" as const, sdp: "v=0 of the application's own" };
+    expect(server.sendAnswer(peerId, answer)).toBe(true);
+    expect(await client.receive()).toEqual({ type: "answer", peerId, data: answer });
+  });
+
   it.each([NOBODY, "nobody", ""])("only warns about the unknown peer %j", async (peerId) => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     const { server } = await listen();

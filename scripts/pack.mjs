@@ -61,7 +61,8 @@ export function pack({ all = false, addons = ROOT } = {}) {
     cpSync(join(ROOT, file), join(folder, file), { recursive: true });
   }
   const { private: _, scripts, devDependencies, napi, ...published } = manifest;
-  writeJson(join(folder, "package.json"), { ...published, optionalDependencies });
+  // `web/` is for browsers, and no part of what Node imports.
+  writeJson(join(folder, "package.json"), { ...published, type: "commonjs", optionalDependencies });
   return { root: npmPack(folder, `${manifest.name}-${manifest.version}.tgz`), platforms: tarballs };
 }
 
