@@ -132,6 +132,18 @@ describe("the tarballs", () => {
 });
 
 describe("without Rust", () => {
+  it("the addon needs no library that Node itself does not need", () => {
+    const needed = (file: string) =>
+      execFileSync("ldd", [file], { encoding: "utf8" })
+        .split("\n")
+        .map((line) => line.trim().split(" ")[0] ?? "");
+    const name = basename(platform).replace(/-\d.*$/, "");
+    const folder = join(consumer.folder, "node_modules", name);
+    const addon = readdirSync(folder).find((file) => file.endsWith(".node")) ?? "";
+    const node = new Set(needed(process.execPath));
+    expect(needed(join(folder, addon)).filter((library) => !node.has(library))).toEqual([]);
+  });
+
   it("is what this is about", () => {
     const found = consumer.run("sh", ["-c", "command -v node; command -v cargo rustc cc"]);
     expect(found.stdout.trim()).toMatch(/^\S+\/node$/);

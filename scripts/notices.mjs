@@ -2,7 +2,7 @@
 // of its platforms: crates, and the C libraries that crates carry. Not of what only builds it (procedural macros,
 // build scripts), since none of that is distributed.
 
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fail, output, ROOT } from "./run.mjs";
@@ -17,49 +17,21 @@ const LICENCE_FILE = /^(licen[cs]e|copying|copyright|notice|patents|unlicense)|^
 /** Never compiled in. */
 const SKIPPED =
   /^(\.git|benches|doc|docs|examples|fuzz|gtest|googletest|node_modules|release|target|tests?)$/;
-/** Of several licences to choose from, the first of these. */
-const PREFERRED = ["MIT", "BSD-3-Clause", "BSD-2-Clause", "ISC", "Apache-2.0"];
-/** How to tell which licence a file is. */
-const SIGNS = {
-  MIT: /permission is hereby granted,\s+free of charge/i,
-  "Apache-2.0": /apache license/i,
-  Unlicense: /unlicense/i,
-  Zlib: /provided .as-is., without any express/i,
-  "0BSD": /permission to use, copy, modify, and\/or distribute/i,
-  BSD: /redistribution and use in source and binary forms/i,
-};
+const BSD = /redistribution and use in source and binary forms/i;
+/** Of several licences to choose from the first of these, and how to tell its text. */
+const PREFERRED = new Map([
+  ["MIT", /permission is hereby granted,\s+free of charge/i],
+  ["BSD-3-Clause", BSD],
+  ["BSD-2-Clause", BSD],
+  ["ISC", /permission to use, copy, modify, and\/or distribute/i],
+  ["Apache-2.0", /apache license/i],
+  ["MPL-2.0", /mozilla public license/i],
+]);
 
-/** For crates that name a licence and bring no text of it. */
-const MIT = `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
-documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
-rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-persons to whom the Software is furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
-Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
-WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
-COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
-OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
-const BSD_2_CLAUSE = `Redistribution and use in source and binary forms, with or without modification, are permitted
-provided that the following conditions are met:
-
-1. Redistributions of source code must retain the above copyright notice, this list of conditions and the following
-   disclaimer.
-
-2. Redistributions in binary form must reproduce the above copyright notice, this list of conditions and the following
-   disclaimer in the documentation and/or other materials provided with the distribution.
-
-THIS SOFTWARE IS PROVIDED BY THE COPYRIGHT HOLDERS AND CONTRIBUTORS "AS IS" AND ANY EXPRESS OR IMPLIED WARRANTIES,
-INCLUDING, BUT NOT LIMITED TO, THE IMPLIED WARRANTIES OF MERCHANTABILITY AND FITNESS FOR A PARTICULAR PURPOSE ARE
-DISCLAIMED. IN NO EVENT SHALL THE COPYRIGHT HOLDER OR CONTRIBUTORS BE LIABLE FOR ANY DIRECT, INDIRECT, INCIDENTAL,
-SPECIAL, EXEMPLARY, OR CONSEQUENTIAL DAMAGES (INCLUDING, BUT NOT LIMITED TO, PROCUREMENT OF SUBSTITUTE GOODS OR
-SERVICES; LOSS OF USE, DATA, OR PROFITS; OR BUSINESS INTERRUPTION) HOWEVER CAUSED AND ON ANY THEORY OF LIABILITY,
-WHETHER IN CONTRACT, STRICT LIABILITY, OR TORT (INCLUDING NEGLIGENCE OR OTHERWISE) ARISING IN ANY WAY OUT OF THE USE OF
-THIS SOFTWARE, EVEN IF ADVISED OF THE POSSIBILITY OF SUCH DAMAGE.`;
+/** Texts that no crate brings: licences, and the libraries of the system that a crate links in. */
+const TEXTS = join(ROOT, "scripts", "licences");
 /** @type {Record<string, string>} */
-const STANDARD_TEXTS = { MIT, "BSD-2-Clause": BSD_2_CLAUSE };
+const LIBRARIES = { "libvpx-native-sys": "libvpx" };
 
 const INTRODUCTION = `# Third-party notices
 
@@ -131,39 +103,39 @@ function compiledIn() {
 function licences(crate) {
   const folder = dirname(crate.manifest_path);
   const label = `${crate.name} ${crate.version}`;
+  const library = LIBRARIES[crate.name];
   const files = licenceFiles(folder).map((path) => ({
     label: dirname(path) === "." ? label : `${label}: ${dirname(path)}`,
-    nested: dirname(path) !== ".",
+    isOwn: dirname(path) === ".",
     text: readFileSync(join(folder, path), "utf8"),
   }));
-  const nested = files.filter((file) => file.nested);
-  if (isOurs(crate)) return nested;
-  const own = files.filter((file) => !file.nested);
-  const chosen = choose(crate.license);
-  const matching = own.filter(({ text }) => chosen && sign(chosen).test(text));
-  if (matching.length > 0) return [...matching, ...nested];
-  if (own.length > 0) return files;
-  const text = chosen && STANDARD_TEXTS[chosen];
-  if (!text) {
-    throw new Error(
-      `${label} (${crate.license}) has no licence file: add its text to scripts/notices.mjs`,
-    );
-  }
+  const carried = [
+    ...files.filter(({ isOwn }) => !isOwn),
+    ...(library ? [{ label: `${label}: ${library}`, text: standardText(library) }] : []),
+  ];
+  if (isOurs(crate)) return carried;
+  const own = files.filter(({ isOwn }) => isOwn);
+  const [chosen, sign] = choose(crate.license);
+  const matching = own.filter(({ text }) => sign?.test(text));
+  if (matching.length > 0) return [...matching, ...carried];
+  if (own.length > 0) return [...own, ...carried];
   const authors =
     crate.authors.length > 0 ? crate.authors.join(", ") : `The authors of ${crate.name}`;
-  return [{ label, text: `Copyright (c) ${authors}\n\n${text}` }, ...nested];
+  const text = `Copyright (c) ${authors}\n\n${standardText(chosen ?? crate.license)}`;
+  return [{ label, text }, ...carried];
 }
 
-/** The one licence of `A OR B` that we take; undefined for expressions that need all their texts. @param {string} license */
+/** The one licence of `A OR B` that we take; none for expressions that need all their texts. @param {string} license */
 function choose(license) {
-  const choices = license.split(/ OR |\//);
-  return license.includes(" AND ") ? undefined : PREFERRED.find((one) => choices.includes(one));
+  const choices = license.includes(" AND ") ? [] : license.split(/ OR |\//);
+  return [...PREFERRED].find(([name]) => choices.includes(name)) ?? [];
 }
 
-/** @param {string} licence @returns {RegExp} */
-function sign(licence) {
-  const of = /** @type {Record<string, RegExp>} */ (SIGNS);
-  return of[licence] ?? (licence.startsWith("BSD-") ? SIGNS.BSD : /./);
+/** @param {string} name */
+function standardText(name) {
+  const file = join(TEXTS, `${name}.txt`);
+  if (!existsSync(file)) throw new Error(`a crate brings no text of ${name}: add it as ${file}`);
+  return readFileSync(file, "utf8");
 }
 
 /** Paths below `folder`, sorted. @param {string} folder @returns {string[]} */
