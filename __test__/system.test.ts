@@ -86,6 +86,29 @@ describe("a system's life", () => {
   });
 });
 
+describe("GET /metrics", () => {
+  it("gives Prometheus what is counted", async () => {
+    const system = await systemWith();
+    await system.start();
+    const port = system.getStatus().port ?? 0;
+    await join(port);
+    await system.bridge.pushVideoFrame(rgba());
+    await system.bridge.pushAudioChunk(pcm(1000));
+    const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+    expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    const lines = (await response.text()).split("\n");
+    const value = (name: string) =>
+      Number(lines.find((line) => line.startsWith(`avatar_${name} `))?.split(" ")[1]);
+    expect(value('peers{state="connecting"}')).toBe(1);
+    expect(value("streaming")).toBe(1);
+    expect(value("frames_pushed_total")).toBe(1);
+    expect(value("frames_per_second")).toBe(1);
+    expect(value("chunks_pushed_total")).toBe(1);
+    expect(value("packets_sent_total")).toBe(0);
+    expect(value('events_dropped_total{class="state"}')).toBe(0);
+  });
+});
+
 describe("a system that cannot listen", () => {
   it("rejects with EADDRINUSE and leaves nothing running", async () => {
     const occupant = createServer().listen(0, "127.0.0.1");

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::UNIX_EPOCH;
 
-use avatar_core::event::{Event, EventSink, PeerInfo, Speech};
+use avatar_core::event::{DroppedEvents, Event, EventSink, PeerInfo, Speech};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
@@ -33,7 +33,6 @@ pub struct NativeEvent {
 
 /// How many events were dropped because JavaScript did not take them in time.
 #[napi(object, object_from_js = false)]
-#[derive(Clone, Copy, Default)]
 pub struct NativeDroppedEvents {
     /// `incoming-audio` and `utterance`.
     pub audio: u32,
@@ -59,7 +58,7 @@ struct Waiting {
     audio: usize,
     messages: usize,
     state: usize,
-    dropped: NativeDroppedEvents,
+    dropped: DroppedEvents,
     /// None while nobody listens: events then wait to be taken.
     bell: Option<Bell>,
     /// Whether JavaScript was told and has not come yet.
@@ -106,10 +105,6 @@ impl EventQueue {
         events.into_iter().map(to_native).collect()
     }
 
-    pub(crate) fn dropped(&self) -> NativeDroppedEvents {
-        self.waiting().dropped
-    }
-
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +135,25 @@ impl EventSink for EventQueue {
         *length += 1;
         waiting.events.push_back(event);
         waiting.ring();
+    }
+
+    fn dropped(&self) -> DroppedEvents {
+        self.waiting().dropped
+    }
+}
+
+impl From<DroppedEvents> for NativeDroppedEvents {
+    fn from(dropped: DroppedEvents) -> Self {
+        let DroppedEvents {
+            audio,
+            messages,
+            state,
+        } = dropped;
+        Self {
+            audio,
+            messages,
+            state,
+        }
     }
 }
 

@@ -223,7 +223,7 @@ impl NativeServer {
     /// How many events JavaScript came too late for.
     #[napi]
     pub fn dropped_events(&self) -> NativeDroppedEvents {
-        self.host.events.dropped()
+        self.host.events.dropped().into()
     }
 }
 

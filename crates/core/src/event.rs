@@ -110,10 +110,26 @@ pub enum Event {
     Error(String),
 }
 
+/// How many events a sink had no room for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DroppedEvents {
+    /// [`Event::IncomingAudio`] and [`Event::Utterance`].
+    pub audio: u32,
+    /// What clients write, and warnings.
+    pub messages: u32,
+    /// Who came and left, and what failed.
+    pub state: u32,
+}
+
 /// Where events go. Called from the engine's own threads: it must not block.
 pub trait EventSink: Send + Sync + 'static {
     /// Takes one event.
     fn emit(&self, event: Event);
+
+    /// What it had no room for so far; a sink without a bound drops nothing.
+    fn dropped(&self) -> DroppedEvents {
+        DroppedEvents::default()
+    }
 }
 
 impl<F: Fn(Event) + Send + Sync + 'static> EventSink for F {

@@ -23,7 +23,7 @@
 //! | [`transport`] | the shards, the UDP sockets, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
 //! | [`microphone`] | what is worth decoding, jitter buffer, Opus decoder, voice activity | sockets |
 //! | [`signalling`] | the wire protocol, its session, the HTTP and WebSocket server | RTP, codecs |
-//! | [`source`], [`server`] | the two handles that join the rooms; beside them one avatar's media (`stream`), who is there (`peers`), what systems share (`process`) | |
+//! | [`source`], [`server`] | the two handles that join the rooms; beside them one avatar's media (`stream`), who is there (`peers`), what systems share (`process`), `GET /metrics` (`exposition`) | |
 //!
 //! Time is an argument (`now`) wherever something is decided. A panic in this crate is our bug, never a
 //! peer's, a file's or a caller's input.
@@ -37,6 +37,7 @@ pub mod config;
 pub mod encode;
 pub mod error;
 pub mod event;
+mod exposition;
 pub mod media;
 pub mod media_pool;
 pub mod metrics;

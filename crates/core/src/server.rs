@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::config::{IceServer, ServerConfig};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerInfo};
+use crate::exposition::{self, Snapshot};
 use crate::microphone::{MicrophoneUsage, Wanted};
 use crate::peers::Peers;
 use crate::process::Process;
@@ -16,6 +17,7 @@ use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, S
 use crate::source::{MediaOutput, Source};
 use crate::stream::{CONTROL_CHANNEL, Stream};
 use crate::transport::{Network, NetworkConfig, NetworkStats, Offer, StreamHandle, parse_remote};
+use crate::wall_clock::system_ms;
 
 /// Signalling ends within one second; what takes longer is our bug.
 const SIGNALLING_STOP: Duration = Duration::from_millis(1_500);
@@ -29,7 +31,7 @@ pub struct Server {
     config: ServerConfig,
     events: Arc<dyn EventSink>,
     peers: Arc<Peers>,
-    source: Mutex<Option<Arc<Source>>>,
+    source: Arc<Mutex<Option<Arc<Source>>>>,
     listening: Mutex<Wanted>,
     /// Held by `start` and `stop` from beginning to end, and by nothing else: those take their time.
     lifecycle: Mutex<()>,
@@ -53,7 +55,7 @@ impl Server {
             config,
             events,
             peers: Arc::default(),
-            source: Mutex::new(None),
+            source: Arc::default(),
             listening: Mutex::new(Wanted {
                 chunks: true,
                 utterances: true,
@@ -87,6 +89,8 @@ impl Server {
             config: config.clone(),
             events: self.events.clone(),
             peers: self.peers.clone(),
+            source: self.source.clone(),
+            stream: Arc::downgrade(&stream),
             handle: Arc::downgrade(&handle),
             signalling: OnceLock::new(),
         });
@@ -323,6 +327,8 @@ struct Desk {
     config: ServerConfig,
     events: Arc<dyn EventSink>,
     peers: Arc<Peers>,
+    source: Arc<Mutex<Option<Arc<Source>>>>,
+    stream: Weak<Stream>,
     handle: Weak<StreamHandle>,
     signalling: OnceLock<Weak<SignallingServer>>,
 }
@@ -407,5 +413,19 @@ impl Delegate for Desk {
         }
         self.peers.remove(peer);
         self.events.emit(Event::PeerDisconnected { peer, reason });
+    }
+
+    fn metrics(&self) -> String {
+        let source = self.source.lock().clone();
+        let (stream, handle) = (self.stream.upgrade(), self.handle.upgrade());
+        exposition::text(&Snapshot {
+            peers: self.peers.list(),
+            media: source.map(|source| source.metrics(system_ms())),
+            network: handle.map(|handle| handle.stats()).unwrap_or_default(),
+            microphones: stream
+                .map(|stream| stream.hearing.usage())
+                .unwrap_or_default(),
+            dropped_events: self.events.dropped(),
+        })
     }
 }

@@ -6,13 +6,13 @@ use std::time::{Instant, SystemTime};
 /// Now, in ms since 1970. Read once from the system, then counted on: a system clock that is set anew must not
 /// shake the RTP clocks. (The application's own timestamps then jump, and are mapped: `rtp::MediaClock`.)
 pub(crate) fn unix_ms() -> f64 {
-    static START: LazyLock<(Instant, f64)> = LazyLock::new(|| {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        (
-            Instant::now(),
-            since.map_or(0.0, |since| since.as_secs_f64() * 1_000.0),
-        )
-    });
+    static START: LazyLock<(Instant, f64)> = LazyLock::new(|| (Instant::now(), system_ms()));
     let (start, start_ms) = *START;
     start_ms + start.elapsed().as_secs_f64() * 1_000.0
+}
+
+/// The same, as the system has it at this moment: the clock by which JavaScript pushes.
+pub(crate) fn system_ms() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
 }

@@ -1,4 +1,4 @@
-//! The browser page and its files, embedded in the program, and `/healthz`: the plain HTTP part of the port.
+//! The browser page and its files, embedded in the program, `/healthz` and `/metrics`: the plain HTTP part of the port.
 
 use axum::Router;
 use axum::http::header::{
@@ -13,6 +13,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 macro_rules! web {
     ($file:literal) => {
@@ -36,12 +37,20 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
     media-src 'self' blob: mediastream:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
-/// Every path that is served; `health` gives the JSON of `/healthz`.
-pub(super) fn router(health: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
-    let mut router = Router::new().route(
-        "/healthz",
-        get(move || async move { (headers(JSON), health()) }),
-    );
+/// Every path that is served; `health` gives the JSON of `/healthz`, `metrics` the text of `/metrics`.
+pub(super) fn router(
+    health: impl Fn() -> String + Clone + Send + Sync + 'static,
+    metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
+) -> Router {
+    let mut router = Router::new()
+        .route(
+            "/healthz",
+            get(move || async move { (headers(JSON), health()) }),
+        )
+        .route(
+            "/metrics",
+            get(move || async move { (headers(PROMETHEUS), metrics()) }),
+        );
     for &(path, kind, content) in FILES {
         let handler = get(move || async move {
             let policy = (kind == HTML).then_some([(CONTENT_SECURITY_POLICY, POLICY)]);

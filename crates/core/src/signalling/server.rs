@@ -25,7 +25,7 @@ use crate::event::PeerId;
 
 /// Messages that may wait for a client to read them: more than a whole negotiation with every candidate.
 const QUEUE: usize = 256;
-/// Connections beside the clients: those that load the page, ask for `/healthz`, or are told that the server is full.
+/// Connections beside the clients: those that load the page, ask for `/healthz` or `/metrics`, or are told that the server is full.
 const SPARE_CONNECTIONS: usize = 64;
 /// Connections that the kernel keeps while we are not fast enough, or full.
 const BACKLOG: i32 = 1024;
@@ -69,6 +69,8 @@ pub trait Delegate: Send + Sync + 'static {
     fn candidate(&self, peer: PeerId, candidate: Value);
     /// Its WebSocket ended, for a reason in words.
     fn disconnected(&self, peer: PeerId, reason: String);
+    /// Everything that is counted, in Prometheus's text format: what `GET /metrics` answers.
+    fn metrics(&self) -> String;
 }
 
 /// A running server. Dropping it stops it too, without waiting.
@@ -188,9 +190,10 @@ impl Shared {
                     .map_or(0, |shared| shared.clients.lock().len());
                 json!({"status": "ok", "peers": peers, "maxClients": max}).to_string()
             };
+            let counted = Arc::clone(&delegate);
             Self {
                 delegate,
-                router: page::router(health),
+                router: page::router(health, move || counted.metrics()),
                 max_clients: max,
                 config_message: config.config_message,
                 clients: Mutex::default(),

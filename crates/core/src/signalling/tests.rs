@@ -54,6 +54,9 @@ impl Delegate for Recorder {
     fn disconnected(&self, peer: PeerId, reason: String) {
         self.record(Seen::Disconnected(peer, reason));
     }
+    fn metrics(&self) -> String {
+        "avatar_peers 7\n".to_owned()
+    }
 }
 
 struct Server {
@@ -547,6 +550,14 @@ async fn healthz_counts_the_peers() {
         serde_json::from_str::<Value>(body).unwrap(),
         json!({"status": "ok", "peers": 1, "maxClients": 100})
     );
+}
+
+#[tokio::test]
+async fn metrics_are_what_the_delegate_counts() {
+    let response = Server::any().get("/metrics").await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    assert!(response.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(response.ends_with("\r\n\r\navatar_peers 7\n"), "{response}");
 }
 
 #[tokio::test]
