@@ -29,11 +29,13 @@ describe("set-up", () => {
   it("names every missing package in one line to type, and exits with 1", () => {
     const { status, stderr } = setUpWith("cargo", "rustc");
     expect(status).toBe(1);
-    expect(stderr).toMatch(/apt-get install -y --no-install-recommends g\+\+ make cmake nasm/);
+    expect(stderr).toMatch(
+      /apt-get install -y --no-install-recommends g\+\+ make cmake nasm pkg-config libvpx-dev/,
+    );
   });
 
   it("leaves out what is already there", () => {
-    const { status, stderr } = setUpWith("cargo", "rustc", "g++", "make", "cmake");
+    const { status, stderr } = setUpWith("cargo", "rustc", "g++", "make", "cmake", "pkg-config");
     expect(status).toBe(1);
     expect(stderr).toMatch(/--no-install-recommends nasm\)/);
   });

@@ -12,8 +12,11 @@ const NODE_MAJOR = 20;
 const RUST = { major: 1, minor: 95 };
 
 /**
- * A program that must be there: any of its names, and the Debian packages that bring it.
- * @typedef {{ commands: string[], packages: string[] }} Need
+ * What must be there: a program under any of its names, or a library that pkg-config knows; and the Debian packages
+ * that bring it.
+ * @typedef {{ commands: string[], packages: string[] }} Program
+ * @typedef {{ library: string, packages: string[] }} Library
+ * @typedef {Program | Library} Need
  */
 
 /** @type {Need[]} */
@@ -22,10 +25,15 @@ const TO_BUILD = [
   { commands: ["make"], packages: ["make"] },
   { commands: ["cmake"], packages: ["cmake"] }, // Opus, libjpeg-turbo
   { commands: ["nasm"], packages: ["nasm"] }, // OpenH264 is 2-3 times slower without its assembly
+  { commands: ["pkg-config"], packages: ["pkg-config"] },
+  { library: "vpx", packages: ["libvpx-dev"] }, // VP8, VP9
 ];
 
 /** @type {Need[]} */
-const TO_TEST = [{ commands: ["chromium"], packages: ["chromium", "fonts-liberation"] }];
+const TO_TEST = [
+  { commands: ["chromium"], packages: ["chromium", "fonts-liberation"] },
+  { commands: ["firefox-esr", "firefox"], packages: ["firefox-esr"] },
+];
 
 /**
  * Installs what is missing, or says what to type and exits with 1.
@@ -67,8 +75,7 @@ function checkRust() {
 
 /** @param {Need[]} needs */
 function installSystemPackages(needs) {
-  const missing = () =>
-    needs.filter(({ commands }) => !commands.some(isInstalled)).flatMap(({ packages }) => packages);
+  const missing = () => needs.filter((need) => !isThere(need)).flatMap(({ packages }) => packages);
   const packages = missing();
   if (packages.length === 0) return;
 
@@ -87,6 +94,13 @@ function installSystemPackages(needs) {
       ? `Cannot install them from here. Type: ${apt}`
       : `Install these with the package manager of this system (on Debian: ${apt}): ${left.join(" ")}`,
   );
+}
+
+/** @param {Need} need */
+function isThere(need) {
+  return "library" in need
+    ? output("pkg-config", ["--exists", need.library]) !== undefined
+    : need.commands.some(isInstalled);
 }
 
 function isRoot() {
