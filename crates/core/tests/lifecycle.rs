@@ -15,7 +15,7 @@ use support::{
 /// Numbers of all pictures that a viewer decoded so far.
 fn numbers(viewer: &Viewer) -> Vec<u32> {
     let report = viewer.report();
-    let pictures = decode(report.video.access_units.iter().map(|unit| &unit.data)).unwrap();
+    let pictures = decode(&report.video.access_units).unwrap();
     pictures.iter().map(number_of).collect()
 }
 

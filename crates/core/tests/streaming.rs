@@ -64,7 +64,7 @@ async fn the_pictures_that_arrive_are_those_that_were_pushed() {
         .wait_for(PATIENCE, |report| report.video.frames >= 60)
         .await
         .unwrap();
-    let pictures = decode(report.video.access_units.iter().map(|unit| &unit.data)).unwrap();
+    let pictures = decode(&report.video.access_units).unwrap();
     assert!(pictures.len() >= 60);
     let numbers: Vec<u32> = pictures.iter().map(number_of).collect();
     assert!(
@@ -93,7 +93,7 @@ async fn whoever_joins_while_nothing_new_is_pushed_gets_the_last_picture() {
             .wait_for(PATIENCE, |report| report.video.frames > 0)
             .await
             .unwrap();
-        let pictures = decode(report.video.access_units.iter().map(|unit| &unit.data)).unwrap();
+        let pictures = decode(&report.video.access_units).unwrap();
         assert_eq!(number_of(&pictures[0]), 77);
     }
 }

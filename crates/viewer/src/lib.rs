@@ -1,6 +1,6 @@
 //! Native WebRTC viewers: the browser's part, for tests and as the load generator.
 //!
-//! [`Viewer::connect`] speaks to the signalling server, offers to receive H.264 and Opus, and then
+//! [`Viewer::connect`] speaks to the signalling server, offers to receive H.264 and Opus (or what it is told), and then
 //! writes down what comes ([`Report`]): everything, on webrtc-rs's own peer connection. One task and one UDP
 //! socket a viewer; some hundred fit in a process.
 //!
@@ -12,7 +12,9 @@
 //! | `peer` | the WebRTC peer, without sockets |
 //! | `observer` | RTCP and RTX as they pass next to the wire |
 //! | `sequence` | what was lost, late or doubled |
-//! | `media` | packets → frames → pictures and samples |
+//! | `media` | packets → frames |
+//! | `decode` | frames → pictures, packets → samples |
+//! | `codec` | what can be offered |
 //! | `report` | what a viewer saw |
 //! | `crowd` | the light viewers |
 
@@ -35,13 +37,18 @@ use tokio_tungstenite::tungstenite;
 use peer::Peer;
 use signalling::{Incoming, Signalling};
 
-pub use media::{Picture, decode, decode_opus, depacketise};
+pub use codec::{AudioCodec, VideoCodec};
+pub use decode::{DecodeError, Picture, decode, decode_opus};
+pub use media::depacketise;
 pub use report::{
-    AccessUnit, Audio, Feedback, MAX_KEPT, OpusPacket, Report, SenderReport, Sequence, Times, Video,
+    AccessUnit, Audio, AudioPacket, Feedback, MAX_KEPT, Report, SenderReport, Sequence, Times,
+    Video,
 };
 pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
+mod codec;
 pub mod crowd;
+mod decode;
 mod media;
 mod observer;
 mod peer;
@@ -60,9 +67,13 @@ pub struct ViewerOptions {
     pub trickle: bool,
     /// The SRTP profiles to offer, best first.
     pub srtp_profiles: Vec<SrtpProtectionProfile>,
+    /// The video to offer, best first.
+    pub video_codecs: Vec<VideoCodec>,
+    /// The sound to offer, best first; the first is what the microphone sends.
+    pub audio_codecs: Vec<AudioCodec>,
     /// Whether reports hold the frames.
     pub keep_video: bool,
-    /// Whether reports hold the Opus packets.
+    /// Whether reports hold the packets of sound.
     pub keep_audio: bool,
     /// Whether to offer NACK and RTX, and ask for lost video packets.
     pub send_nack: bool,
@@ -72,7 +83,7 @@ pub struct ViewerOptions {
     pub drop_incoming: Option<f64>,
     /// Which of them: the same seed loses the same ones.
     pub seed: u64,
-    /// Opus packets of 20 ms to send, from when connected on.
+    /// Packets of 20 ms to send, from when connected on.
     pub microphone: Option<Vec<Vec<u8>>>,
     /// The level of each of those packets, in -dBov, to be offered and sent in their headers (RFC 6464).
     pub microphone_levels: Option<Vec<u8>>,
@@ -93,6 +104,8 @@ impl ViewerOptions {
                 SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
                 SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
             ],
+            video_codecs: vec![VideoCodec::H264],
+            audio_codecs: vec![AudioCodec::Opus],
             keep_video: false,
             keep_audio: false,
             send_nack: true,

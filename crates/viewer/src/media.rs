@@ -1,11 +1,14 @@
-//! From RTP packets to frames (RFC 6184), and from those to pictures and samples.
+//! From RTP packets to frames (RFC 6184, 7741, 9628).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use openh264::formats::YUVSource;
+use rtc::rtp::codec::vp8::Vp8Packet;
+use rtc::rtp::codec::vp9::Vp9Packet;
+use rtc::rtp::packetizer::Depacketizer;
 
+use crate::VideoCodec;
 use crate::report::AccessUnit;
 
 /// How long a frame waits for a missing packet: some rounds of retransmission.
@@ -37,6 +40,7 @@ pub(crate) struct FrameAssembler {
 
 /// What matters of an RTP packet.
 pub(crate) struct VideoPacket {
+    pub(crate) codec: VideoCodec,
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     pub(crate) payload: Bytes,
@@ -97,9 +101,32 @@ impl FrameAssembler {
     }
 
     fn finish(&mut self, frame: &BTreeMap<u64, VideoPacket>) -> FrameEvent {
+        let Some(first) = frame.values().next() else {
+            return FrameEvent::GivenUp(1);
+        };
+        let unpacked = match first.codec {
+            VideoCodec::H264 => self.unpack_h264(frame),
+            VideoCodec::Vp8 => unpack_vp8(frame),
+            VideoCodec::Vp9 => unpack_vp9(frame),
+        };
+        match unpacked {
+            Some(unpacked) if self.decodable || unpacked.begins => {
+                self.decodable = true;
+                FrameEvent::Complete(AccessUnit {
+                    codec: first.codec,
+                    timestamp: first.timestamp,
+                    keyframe: unpacked.keyframe,
+                    data: if self.keep { unpacked.data } else { Vec::new() },
+                })
+            }
+            _ => FrameEvent::GivenUp(1),
+        }
+    }
+
+    fn unpack_h264(&self, frame: &BTreeMap<u64, VideoPacket>) -> Option<Unpacked> {
         let mut kinds = 0u32;
         let mut data = Vec::new();
-        let well_formed = unpack(
+        unpack(
             frame.values().map(|packet| &packet.payload[..]),
             |header, body| {
                 kinds |= header.map_or(0, |header| 1 << (header & 0x1f));
@@ -107,19 +134,13 @@ impl FrameAssembler {
                     append(&mut data, header, body);
                 }
             },
-        );
+        )?;
         let keyframe = kinds & 1 << NAL_IDR != 0;
-        self.decodable |= keyframe && kinds & 1 << NAL_SPS != 0;
-        match frame.values().next() {
-            Some(packet) if well_formed.is_some() && self.decodable => {
-                FrameEvent::Complete(AccessUnit {
-                    timestamp: packet.timestamp,
-                    keyframe,
-                    data,
-                })
-            }
-            _ => FrameEvent::GivenUp(1),
-        }
+        Some(Unpacked {
+            keyframe,
+            begins: keyframe && kinds & 1 << NAL_SPS != 0,
+            data,
+        })
     }
 
     /// Throws away all up to the first marker after the gap: before it, no frame's begin is certain.
@@ -149,6 +170,58 @@ impl FrameAssembler {
         self.next = next;
         self.waiting_since = (!self.packets.is_empty()).then_some(now);
     }
+}
+
+/// The packets of one frame, put together.
+struct Unpacked {
+    keyframe: bool,
+    /// Whether a decoder can begin here.
+    begins: bool,
+    data: Vec<u8>,
+}
+
+/// `None` when the frame's begin is missing, or it has two.
+fn unpack_vp8(frame: &BTreeMap<u64, VideoPacket>) -> Option<Unpacked> {
+    let mut data = Vec::new();
+    for (position, packet) in frame.values().enumerate() {
+        let mut descriptor = Vp8Packet::default();
+        let piece = descriptor.depacketize(&packet.payload).ok()?;
+        let is_begin = descriptor.s == 1 && descriptor.pid == 0;
+        if is_begin != (position == 0) || descriptor.i == 0 {
+            return None;
+        }
+        data.extend_from_slice(&piece);
+    }
+    // RFC 6386, 9.1: the first bit of a frame is 0 in a keyframe.
+    let keyframe = data.first()? & 1 == 0;
+    Some(Unpacked {
+        keyframe,
+        begins: keyframe,
+        data,
+    })
+}
+
+/// `None` when the frame's begin or end is missing, or is elsewhere.
+fn unpack_vp9(frame: &BTreeMap<u64, VideoPacket>) -> Option<Unpacked> {
+    let (mut data, mut keyframe) = (Vec::new(), false);
+    for (position, packet) in frame.values().enumerate() {
+        let mut descriptor = Vp9Packet::default();
+        let piece = descriptor.depacketize(&packet.payload).ok()?;
+        let is_end = position + 1 == frame.len();
+        if (descriptor.b, descriptor.e) != (position == 0, is_end) || !descriptor.i {
+            return None;
+        }
+        keyframe = !descriptor.p;
+        if keyframe && position == 0 && descriptor.width.len() != 1 {
+            return None;
+        }
+        data.extend_from_slice(&piece);
+    }
+    Some(Unpacked {
+        keyframe,
+        begins: keyframe,
+        data,
+    })
 }
 
 const NAL_IDR: u8 = 5;
@@ -209,68 +282,6 @@ fn unpack<'a>(
     (!fragmented).then_some(())
 }
 
-/// A decoded picture, I420 without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// Luma, 16 to 235.
-    pub y: Vec<u8>,
-    /// Blue difference, a quarter as many.
-    pub u: Vec<u8>,
-    /// Red difference, a quarter as many.
-    pub v: Vec<u8>,
-}
-
-/// Decodes H.264 access units in order; one picture for each that gives one.
-pub fn decode(
-    units: impl IntoIterator<Item = impl AsRef<[u8]>>,
-) -> Result<Vec<Picture>, openh264::Error> {
-    let mut decoder = openh264::decoder::Decoder::new()?;
-    let mut pictures = Vec::new();
-    for unit in units {
-        if let Some(picture) = decoder.decode(unit.as_ref())? {
-            let (width, height) = picture.dimensions();
-            let (chroma_width, chroma_height) = picture.dimensions_uv();
-            let (y_stride, u_stride, v_stride) = picture.strides();
-            pictures.push(Picture {
-                width,
-                height,
-                y: without_padding(picture.y(), y_stride, width, height),
-                u: without_padding(picture.u(), u_stride, chroma_width, chroma_height),
-                v: without_padding(picture.v(), v_stride, chroma_width, chroma_height),
-            });
-        }
-    }
-    Ok(pictures)
-}
-
-/// Decodes Opus packets in order to 48 kHz mono; no packet is taken as lost.
-pub fn decode_opus(
-    packets: impl IntoIterator<Item = impl AsRef<[u8]>>,
-) -> Result<Vec<i16>, opus::Error> {
-    /// 120 ms, the longest packet (RFC 6716, 2.1.4).
-    const MAX_SAMPLES: usize = 5760;
-    let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono)?;
-    let mut samples = Vec::new();
-    let mut buffer = [0; MAX_SAMPLES];
-    for packet in packets {
-        let count = decoder.decode(packet.as_ref(), &mut buffer, false)?;
-        samples.extend(buffer.iter().take(count));
-    }
-    Ok(samples)
-}
-
-fn without_padding(plane: &[u8], stride: usize, width: usize, height: usize) -> Vec<u8> {
-    plane
-        .chunks(stride.max(1))
-        .take(height)
-        .flat_map(|row| row.iter().take(width).copied())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,6 +294,7 @@ mod tests {
             _ => (number as u32, true, 1),
         };
         VideoPacket {
+            codec: VideoCodec::H264,
             timestamp,
             marker,
             payload: Bytes::from(vec![kind, number as u8]),

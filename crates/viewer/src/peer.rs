@@ -14,9 +14,7 @@ use rtc::interceptor::{
 use rtc::media_stream::{MediaStreamTrack, MediaStreamTrackId};
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::configuration::interceptor_registry::Slot;
-use rtc::peer_connection::configuration::media_engine::{
-    MIME_TYPE_H264, MIME_TYPE_OPUS, MIME_TYPE_RTX, MediaEngine,
-};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_RTX, MediaEngine};
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::event::{
     RTCDataChannelEvent, RTCPeerConnectionEvent, RTCTrackEvent, RTCTrackEventInit,
@@ -43,14 +41,10 @@ use rtc::statistics::StatsSelector;
 
 use crate::media::{FrameAssembler, FrameEvent, VideoPacket};
 use crate::observer::{Observed, Observer};
-use crate::report::{OpusPacket, Report, SenderReport, keep};
+use crate::report::{AudioPacket, Report, SenderReport, keep};
 use crate::sequence::SequenceTracker;
-use crate::{ViewerOptions, is_rtp};
+use crate::{AudioCodec, VideoCodec, ViewerOptions, is_rtp};
 
-/// The payload types that we offer.
-const H264: u8 = 109;
-const RTX: u8 = 114;
-const OPUS: u8 = 111;
 /// Between NACKs for the same packet: some round trips of a near network.
 const NACK_INTERVAL: Duration = Duration::from_millis(30);
 /// Between keyframe requests while none comes.
@@ -62,8 +56,7 @@ const ICE_INTERVAL: Duration = Duration::from_millis(50);
 /// 10 s of checks.
 const ICE_CHECKS: u16 = 200;
 const MICROPHONE_PACKET: Duration = Duration::from_millis(20);
-/// 20 ms at 48 kHz.
-const MICROPHONE_STEP: u32 = 960;
+const MICROPHONE_PACKETS_A_SECOND: u32 = 50;
 
 /// One offering peer.
 pub(crate) struct Peer {
@@ -96,6 +89,7 @@ struct Track {
 }
 
 struct Microphone {
+    codec: AudioCodec,
     sender: RTCRtpSenderId,
     ssrc: u32,
     packets: std::vec::IntoIter<Vec<u8>>,
@@ -128,7 +122,8 @@ impl Peer {
             .with_interceptor_registry(interceptors(observer, options.send_nack))
             .build(Instant::now())?;
         let microphone = options.microphone.clone().map(Vec::into_iter);
-        let mut microphone = add_audio(&mut connection, microphone)?;
+        let codec = options.audio_codecs.first().copied().unwrap_or_default();
+        let mut microphone = add_audio(&mut connection, codec, microphone)?;
         if let (Some(microphone), Some(levels)) = (&mut microphone, &options.microphone_levels) {
             microphone.levels = levels.clone().into_iter();
         }
@@ -420,7 +415,9 @@ impl Peer {
         };
         // A packet without payload is padding: a sequence number and nothing else.
         if let Some(number) = number {
+            let is_its = |codec: &VideoCodec| codec.payload_type() == header.payload_type;
             let packet = VideoPacket {
+                codec: (VideoCodec::ALL.into_iter().find(is_its)).unwrap_or_default(),
                 timestamp: header.timestamp,
                 marker: header.marker,
                 payload: packet.payload,
@@ -445,7 +442,8 @@ impl Peer {
             }
         };
         if new && self.keep_audio {
-            let packet = OpusPacket {
+            let packet = AudioPacket {
+                payload_type: header.payload_type,
                 timestamp: header.timestamp,
                 sequence: header.sequence_number,
                 marker: header.marker,
@@ -496,7 +494,7 @@ impl Peer {
             let mut header = rtc::rtp::Header {
                 version: 2,
                 marker: report.microphone_packets == 0,
-                payload_type: OPUS,
+                payload_type: microphone.codec.payload_type(),
                 sequence_number: microphone.sequence,
                 timestamp: microphone.timestamp,
                 ssrc: microphone.ssrc,
@@ -512,7 +510,9 @@ impl Peer {
                 payload: payload.into(),
             };
             microphone.sequence = microphone.sequence.wrapping_add(1);
-            microphone.timestamp = microphone.timestamp.wrapping_add(MICROPHONE_STEP);
+            microphone.timestamp = microphone
+                .timestamp
+                .wrapping_add(microphone.codec.clock_hz() / MICROPHONE_PACKETS_A_SECOND);
             microphone.due = Some(due + MICROPHONE_PACKET);
             match self.connection.rtp_sender(microphone.sender) {
                 Some(mut sender) => match sender.write_rtp(now, packet) {
@@ -578,17 +578,27 @@ fn media_engine(options: &ViewerOptions) -> Result<MediaEngine, Error> {
             parameter: String::new(),
         });
     }
-    let fmtp = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-    let h264 = codec(H264, MIME_TYPE_H264, 90_000, 0, fmtp, feedback);
-    engine.register_codec(h264, RtpCodecKind::Video)?;
-    if nack {
-        let fmtp = format!("apt={H264}");
-        let rtx = codec(RTX, MIME_TYPE_RTX, 90_000, 0, &fmtp, vec![]);
-        engine.register_codec(rtx, RtpCodecKind::Video)?;
+    for video in &options.video_codecs {
+        let payload_type = video.payload_type();
+        let offered = codec(
+            payload_type,
+            video.mime_type(),
+            90_000,
+            0,
+            video.parameters(),
+            feedback.clone(),
+        );
+        engine.register_codec(offered, RtpCodecKind::Video)?;
+        if nack {
+            let fmtp = format!("apt={payload_type}");
+            let rtx = video.rtx_payload_type();
+            let rtx = codec(rtx, MIME_TYPE_RTX, 90_000, 0, &fmtp, vec![]);
+            engine.register_codec(rtx, RtpCodecKind::Video)?;
+        }
     }
-    let fmtp = "minptime=10;useinbandfec=1";
-    let opus = codec(OPUS, MIME_TYPE_OPUS, 48_000, 2, fmtp, vec![]);
-    engine.register_codec(opus, RtpCodecKind::Audio)?;
+    for audio in &options.audio_codecs {
+        engine.register_codec(audio_codec(*audio), RtpCodecKind::Audio)?;
+    }
     if options.microphone_levels.is_some() {
         let level = RTCRtpHeaderExtensionCapability {
             uri: AUDIO_LEVEL.to_owned(),
@@ -596,6 +606,17 @@ fn media_engine(options: &ViewerOptions) -> Result<MediaEngine, Error> {
         engine.register_header_extension(level, RtpCodecKind::Audio, None)?;
     }
     Ok(engine)
+}
+
+fn audio_codec(audio: AudioCodec) -> RTCRtpCodecParameters {
+    codec(
+        audio.payload_type(),
+        audio.mime_type(),
+        audio.clock_hz(),
+        audio.channels(),
+        audio.parameters(),
+        vec![],
+    )
 }
 
 fn codec(
@@ -641,6 +662,7 @@ fn recvonly() -> Option<RTCRtpTransceiverInit> {
 /// Audio that is received, and sent too if there is a microphone.
 fn add_audio(
     connection: &mut RTCPeerConnection,
+    codec: AudioCodec,
     packets: Option<std::vec::IntoIter<Vec<u8>>>,
 ) -> Result<Option<Microphone>, Error> {
     let Some(packets) = packets else {
@@ -654,15 +676,7 @@ fn add_audio(
             ssrc: Some(ssrc),
             ..Default::default()
         },
-        codec: codec(
-            OPUS,
-            MIME_TYPE_OPUS,
-            48_000,
-            2,
-            "minptime=10;useinbandfec=1",
-            vec![],
-        )
-        .rtp_codec,
+        codec: audio_codec(codec).rtp_codec,
         ..Default::default()
     };
     let track = MediaStreamTrack::new(
@@ -673,6 +687,7 @@ fn add_audio(
         vec![encoding],
     );
     Ok(Some(Microphone {
+        codec,
         sender: connection.add_track(track)?,
         ssrc,
         packets,

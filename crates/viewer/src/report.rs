@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::VideoCodec;
+
 /// The most of each thing that a report lists (intervals, commands, access units, …): eleven minutes
 /// of 30 fps. Counters go on after that.
 pub const MAX_KEPT: usize = 20_000;
@@ -77,7 +79,7 @@ pub struct Video {
     pub rtx_packets: u64,
     /// Complete frames, from the first keyframe on.
     pub frames: u64,
-    /// Complete frames that hold an IDR picture.
+    /// Complete frames that a decoder can begin at.
     pub keyframes: u64,
     /// Frames given up: packets missing, malformed, or no keyframe before them.
     pub incomplete_frames: u64,
@@ -101,7 +103,7 @@ pub struct Audio {
     pub first_packet_ms: Option<f64>,
     /// The packets themselves in order of arrival, if `keep_audio`.
     #[serde(skip)]
-    pub packets: Vec<OpusPacket>,
+    pub packets: Vec<AudioPacket>,
 }
 
 /// Packets of one stream, judged by their sequence numbers.
@@ -154,27 +156,31 @@ impl SenderReport {
     }
 }
 
-/// One complete H.264 frame.
+/// One complete frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessUnit {
+    /// How it is encoded.
+    pub codec: VideoCodec,
     /// RTP timestamp, 90 kHz.
     pub timestamp: u32,
-    /// Whether it holds an IDR picture.
+    /// Whether a decoder can begin here.
     pub keyframe: bool,
-    /// Its NAL units in Annex B form.
+    /// What a decoder takes: of H.264 the NAL units in Annex B form.
     pub data: Vec<u8>,
 }
 
-/// One Opus packet.
+/// One packet of sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpusPacket {
-    /// RTP timestamp, 48 kHz.
+pub struct AudioPacket {
+    /// RTP payload type: 111 Opus, 0 PCMU, 8 PCMA.
+    pub payload_type: u8,
+    /// RTP timestamp, 48 kHz (8 kHz of G.711).
     pub timestamp: u32,
     /// RTP sequence number.
     pub sequence: u16,
     /// RTP marker: the first packet after a silence.
     pub marker: bool,
-    /// What an Opus decoder takes.
+    /// What a decoder takes.
     pub data: Vec<u8>,
 }
 

@@ -68,7 +68,7 @@ async fn a_viewer_receives_what_was_sent() {
     for (unit, sent) in report.video.access_units.iter().zip(&log.frames) {
         assert_eq!((unit.timestamp, &unit.data), (sent.0, &sent.1));
     }
-    let pictures = decode(report.video.access_units.iter().map(|unit| &unit.data)).unwrap();
+    let pictures = decode(&report.video.access_units).unwrap();
     assert_eq!(pictures.len(), report.video.access_units.len());
     for (index, picture) in pictures.iter().enumerate() {
         assert_eq!((picture.width, picture.height), (WIDTH, HEIGHT));

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use openh264::decoder::Decoder;
-
+use crate::decode::Decoder;
 use crate::report::AccessUnit;
 
 /// Access units that wait for the decoder: 2 s of four viewers. What comes on top is skipped, and counted.
@@ -87,7 +86,7 @@ impl DecodeQueue {
 fn run(work: &Receiver<Work>, counts: &DecodeCounts) {
     let mut decoders: HashMap<u64, Decoder> = HashMap::new();
     for (viewer, unit) in work {
-        let is_whole = decode(&mut decoders, viewer, &unit.data);
+        let is_whole = decode(&mut decoders, viewer, &unit);
         let counter = if is_whole {
             &counts.pictures
         } else {
@@ -98,13 +97,13 @@ fn run(work: &Receiver<Work>, counts: &DecodeCounts) {
 }
 
 /// Whether a picture came out.
-fn decode(decoders: &mut HashMap<u64, Decoder>, viewer: u64, unit: &[u8]) -> bool {
+fn decode(decoders: &mut HashMap<u64, Decoder>, viewer: u64, unit: &AccessUnit) -> bool {
     let decoder = match decoders.entry(viewer) {
         std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-        std::collections::hash_map::Entry::Vacant(entry) => match Decoder::new() {
+        std::collections::hash_map::Entry::Vacant(entry) => match Decoder::new(unit.codec) {
             Ok(decoder) => entry.insert(decoder),
             Err(_) => return false,
         },
     };
-    matches!(decoder.decode(unit), Ok(Some(_)))
+    matches!(decoder.decode(&unit.data), Ok(Some(_)))
 }

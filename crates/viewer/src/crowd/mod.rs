@@ -75,7 +75,6 @@ pub use report::{
     Connect, CrowdReport, Decode, Flood, Fps, IntervalMs, LatencyMs, SpreadMs, StepMs,
     StreamNumbers, ViewerNumbers,
 };
-pub use sdp::VideoCodec;
 
 /// Viewers that watch. When it is dropped, they say good-bye on DTLS and let their WebSockets fall;
 /// [`Self::close`] is more polite.

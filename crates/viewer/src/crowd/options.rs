@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 
-use super::sdp::VideoCodec;
+use crate::VideoCodec;
 
 /// What viewers say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,8 +132,6 @@ impl CrowdOptions {
             "at least one media thread is needed"
         } else if !(self.join_rate >= 0.0 && self.join_rate.is_finite()) {
             "the join rate is a number of viewers a second, or 0"
-        } else if self.decode > 0 && self.codec != VideoCodec::H264 {
-            "only H.264 can be decoded"
         } else {
             return Ok(());
         };

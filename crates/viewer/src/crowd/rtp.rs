@@ -82,6 +82,11 @@ pub(super) fn begins_vp8_keyframe(payload: &[u8]) -> bool {
     start && partition == 0 && !inter
 }
 
+/// Whether a VP9 payload (RFC 9628, 4.2) begins a keyframe: B without P.
+pub(super) fn begins_vp9_keyframe(payload: &[u8]) -> bool {
+    payload.first().is_some_and(|first| first & 0x48 == 0x08)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use avatar_viewer::crowd::{CrowdOptions, Microphone, VideoCodec};
+use avatar_viewer::VideoCodec;
+use avatar_viewer::crowd::{CrowdOptions, Microphone};
 use lexopt::prelude::*;
 
 pub(crate) const USAGE: &str = "\
@@ -23,7 +24,7 @@ viewer's socket: how late this program looks at it is not in them.
   --threads T          media threads (1)
   --pause-us U         look at the sockets at most once in so long while no handshake is under way; 0: whenever
                        something comes (1000)
-  --codec h264|vp8     what video is offered (h264)
+  --codec h264|vp8|vp9 what video is offered (h264)
   --wait-for-offer     the server offers, viewers answer
   --address IP         local address of media (127.0.0.1)
   --decrypt SHARE      RTP packets authenticated and decrypted, 0 to 1 (0.015625)
@@ -100,7 +101,8 @@ fn codec(text: &str) -> Result<VideoCodec, &'static str> {
     match text {
         "h264" => Ok(VideoCodec::H264),
         "vp8" => Ok(VideoCodec::Vp8),
-        _ => Err("h264 or vp8 is expected"),
+        "vp9" => Ok(VideoCodec::Vp9),
+        _ => Err("h264, vp8 or vp9 is expected"),
     }
 }
 

@@ -5,13 +5,13 @@ use super::Member;
 use super::Moment;
 use super::Shared;
 use super::elapsed_ms;
+use crate::VideoCodec;
 use crate::crowd::decode::DecodeQueue;
 use crate::crowd::frames::FramePacket;
 use crate::crowd::rtcp;
 use crate::crowd::rtcp::SenderReport;
 use crate::crowd::rtp;
 use crate::crowd::rtp::Header;
-use crate::crowd::sdp::VideoCodec;
 use crate::crowd::sequence::SequenceLog;
 use crate::crowd::streams::Samples;
 use crate::crowd::streams::Stream;
@@ -168,6 +168,7 @@ impl Member {
             keyframe: payload.is_some_and(|payload| match shared.codec {
                 VideoCodec::H264 => rtp::begins_h264_keyframe(payload),
                 VideoCodec::Vp8 => rtp::begins_vp8_keyframe(payload),
+                VideoCodec::Vp9 => rtp::begins_vp9_keyframe(payload),
             }),
         };
         let mut samples = Samples {
@@ -183,7 +184,7 @@ impl Member {
         }
         if let (Some(payload), Some(queue)) = (payload, &self.role.decoder) {
             let queue = queue.clone();
-            self.decode(at.now, number, header, payload, &queue);
+            self.decode(at.now, number, shared.codec, header, payload, &queue);
         }
     }
 
@@ -191,6 +192,7 @@ impl Member {
         &mut self,
         now: Instant,
         number: u64,
+        codec: VideoCodec,
         header: &Header,
         payload: &[u8],
         queue: &DecodeQueue,
@@ -199,6 +201,7 @@ impl Member {
             .assembler
             .get_or_insert_with(|| FrameAssembler::new(number, true));
         let packet = VideoPacket {
+            codec,
             timestamp: header.timestamp,
             marker: header.marker,
             payload: Bytes::copy_from_slice(payload),

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::oneshot;
 
+use crate::VideoCodec;
 use crate::crowd::decode::DecodeQueue;
 use crate::crowd::dtls::{Handshake, Identity};
 use crate::crowd::ice::{Ice, Outgoing};
 use crate::crowd::rtcp::SenderReport;
 use crate::crowd::rtp;
-use crate::crowd::sdp::{Remote, VideoCodec};
+use crate::crowd::sdp::Remote;
 use crate::crowd::spread::Spread;
 use crate::crowd::srtp::Srtp;
 use crate::crowd::streams::{Stream, Video};

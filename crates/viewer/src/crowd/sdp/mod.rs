@@ -15,27 +15,7 @@ const VIDEO_RTX: u8 = 114;
 const AUDIO_LEVEL_ID: u8 = 1;
 const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
-const H264_PARAMETERS: &str =
-    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
-
-/// The kind of video that viewers take.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum VideoCodec {
-    /// Constrained Baseline, packetization mode 1.
-    #[default]
-    H264,
-    /// RFC 7741.
-    Vp8,
-}
-
-impl VideoCodec {
-    fn name(self) -> &'static str {
-        match self {
-            Self::H264 => "H264/90000",
-            Self::Vp8 => "VP8/90000",
-        }
-    }
-}
+use crate::VideoCodec;
 
 /// Our half of a description.
 #[derive(Debug, Clone, Copy)]

@@ -3,7 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::ice::Credentials;
-use super::{AUDIO_LEVEL_URI, VideoCodec};
+use super::AUDIO_LEVEL_URI;
+use crate::VideoCodec;
 
 /// Why a description is of no use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -188,7 +189,7 @@ fn video(part: &str, codec: VideoCodec) -> Option<Video> {
             .any(|found| found.trim().eq_ignore_ascii_case(parameter))
     };
     let (payload_type, _) = by_payload_type(part, "rtpmap").find(|(payload_type, map)| {
-        map.eq_ignore_ascii_case(codec.name())
+        map.eq_ignore_ascii_case(codec.encoding())
             && (codec != VideoCodec::H264 || has(*payload_type, "packetization-mode=1"))
     })?;
     let rtx = by_payload_type(part, "rtpmap")

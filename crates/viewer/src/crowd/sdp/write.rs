@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::read::{Accepted, Audio, Remote, Video};
-use super::{
-    AUDIO_LEVEL_ID, AUDIO_LEVEL_URI, H264_PARAMETERS, Local, OPUS, VIDEO, VIDEO_RTX, VideoCodec,
-};
+use crate::VideoCodec;
+
+use super::{AUDIO_LEVEL_ID, AUDIO_LEVEL_URI, Local, OPUS, VIDEO, VIDEO_RTX};
 
 /// A viewer's offer: audio both ways or in, video in.
 pub(in crate::crowd) fn offer(local: &Local<'_>) -> String {
@@ -138,13 +138,14 @@ fn write_video(sdp: &mut String, codec: VideoCodec, video: Video) {
     let _ = write!(
         sdp,
         "a=recvonly\r\na=rtpmap:{payload_type} {}\r\na=rtcp-fb:{payload_type} nack pli\r\n",
-        codec.name()
+        codec.encoding()
     );
     if video.nack {
         let _ = write!(sdp, "a=rtcp-fb:{payload_type} nack\r\n");
     }
-    if codec == VideoCodec::H264 {
-        let _ = write!(sdp, "a=fmtp:{payload_type} {H264_PARAMETERS}\r\n");
+    let parameters = codec.parameters();
+    if !parameters.is_empty() {
+        let _ = write!(sdp, "a=fmtp:{payload_type} {parameters}\r\n");
     }
     if let Some(rtx) = video.rtx {
         let _ = write!(
