@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use avatar_core::codec::{AudioCodec, VideoCodec};
 use avatar_core::config::MediaConfig;
 use avatar_core::encode::{EncodedFrame, VideoPipeline};
 use avatar_core::media::{AudioChunk, PixelFormat, SampleFormat, VideoFrame};
@@ -150,8 +151,8 @@ impl Avatar {
             audio: audio.unwrap(),
             seen,
         };
-        avatar.video.set_watched(true);
-        avatar.audio.set_heard(true);
+        avatar.video.set_watched(&[VideoCodec::H264]);
+        avatar.audio.set_heard(&[AudioCodec::Opus]);
         avatar
     }
 

@@ -1,7 +1,7 @@
 //! What a frame costs before the network: conversion and encode of the talking head, 512x512 at 30 fps and
 //! 1 Mb/s, at the pace of a stream (so that caches are as cold as they are there). Prints JSON.
 //!
-//! `cargo run --release -p avatar-core --example encode_cost -- [seconds]`
+//! `cargo run --release -p avatar-core --example encode_cost -- [seconds] [H264|VP8|VP9]`
 
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,8 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use avatar_core::encode::H264Encoder;
+use avatar_core::codec::VideoCodec;
+use avatar_core::encode::LayerSettings;
 use avatar_core::media::{Converter, PixelFormat, VideoFrame};
 
 const SIZE: u32 = 512;
@@ -22,19 +23,29 @@ fn main() {
     let seconds: u32 = std::env::args()
         .nth(1)
         .map_or(8, |text| text.parse().unwrap());
+    let name = std::env::args().nth(2).unwrap_or("H264".to_owned());
+    let mut codecs = VideoCodec::ALL.into_iter();
+    let codec = codecs.find(|codec| codec.name() == name).unwrap();
     let jpegs = talking_head();
     let rgba: Vec<Vec<u8>> = jpegs.iter().take(30).map(|jpeg| decode(jpeg)).collect();
     println!(
         "{{\"jpeg\":{},\"rgba\":{}}}",
-        measure(PixelFormat::Jpeg, &jpegs, seconds * FPS),
-        measure(PixelFormat::Rgba, &rgba, seconds * FPS),
+        measure(codec, PixelFormat::Jpeg, &jpegs, seconds * FPS),
+        measure(codec, PixelFormat::Rgba, &rgba, seconds * FPS),
     );
 }
 
-fn measure(format: PixelFormat, pictures: &[Vec<u8>], frames: u32) -> String {
+fn measure(codec: VideoCodec, format: PixelFormat, pictures: &[Vec<u8>], frames: u32) -> String {
     let interval = Duration::from_secs(1) / FPS;
     let mut converter = Converter::new(SIZE, SIZE);
-    let mut encoder = H264Encoder::new(SIZE, SIZE, FPS, BITRATE_BPS).unwrap();
+    let settings = LayerSettings {
+        codec,
+        width: SIZE,
+        height: SIZE,
+        fps: FPS,
+        bitrate_bps: BITRATE_BPS,
+    };
+    let mut encoder = settings.encoder().unwrap();
     let (mut convert, mut encode, mut total) = (Vec::new(), Vec::new(), Vec::new());
     let mut out = Vec::new();
     let mut bytes = 0;

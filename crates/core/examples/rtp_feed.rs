@@ -13,16 +13,18 @@ use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use avatar_core::encode::{Encoded, H264Encoder};
+use avatar_core::codec::{Layer, VideoCodec};
+use avatar_core::encode::{Encoded, LayerSettings, VideoEncoder};
 use avatar_core::media::audio::{Resampler, extend_f32};
 use avatar_core::media::{Converter, PixelFormat, VideoFrame};
 use avatar_core::playout::OpusEncoder;
-use avatar_core::rtp::{AccessUnit, OPUS_CLOCK_HZ, Packetizer, VIDEO_CLOCK_HZ};
+use avatar_core::rtp::{AccessUnit, Packetizer};
 
 const SIZE: u32 = 512;
 const FPS: u32 = 30;
 const BITRATE_BPS: u32 = 1_000_000;
 const OPUS_PER_SECOND: u32 = 50;
+const OPUS_CLOCK_HZ: u32 = 48_000;
 const OPUS_FRAMES: u32 = OPUS_CLOCK_HZ / OPUS_PER_SECOND;
 const SPEECH_HZ: u32 = 24_000;
 /// Nobody asks this feed for a keyframe; whoever joins waits for the next one.
@@ -73,7 +75,15 @@ fn main() {
     let duration = Duration::from_secs(seconds.parse().unwrap());
     let (pictures, speech) = (talking_head(), speech());
     let mut converter = Converter::new(SIZE, SIZE);
-    let mut h264 = H264Encoder::new(SIZE, SIZE, FPS, BITRATE_BPS).unwrap();
+    let mut h264 = LayerSettings {
+        codec: VideoCodec::H264,
+        width: SIZE,
+        height: SIZE,
+        fps: FPS,
+        bitrate_bps: BITRATE_BPS,
+    }
+    .encoder()
+    .unwrap();
     let mut opus = OpusEncoder::new().unwrap();
     let (mut frames, mut chunks) = (0, 0);
     let start = Instant::now();
@@ -89,7 +99,7 @@ fn main() {
             let jpeg = &pictures[frames as usize % pictures.len()];
             let unit = encode(
                 &mut converter,
-                &mut h264,
+                &mut *h264,
                 &mut video.packetizer,
                 jpeg,
                 frames,
@@ -103,7 +113,7 @@ fn main() {
             let piece = pieces.clone().nth(chunks as usize % pieces.len()).unwrap();
             let packet = opus.encode(piece, 1).unwrap();
             let timestamp = u64::from(chunks * OPUS_FRAMES);
-            let unit = audio.packetizer.opus(packet, timestamp, 0.0, chunks == 0);
+            let unit = audio.packetizer.sound(packet, timestamp, 0.0, chunks == 0);
             if let Some(unit) = unit {
                 audio.send(&unit);
             }
@@ -114,7 +124,7 @@ fn main() {
 
 fn encode(
     converter: &mut Converter,
-    encoder: &mut H264Encoder,
+    encoder: &mut dyn VideoEncoder,
     packetizer: &mut Packetizer,
     jpeg: &[u8],
     number: u32,
@@ -134,8 +144,8 @@ fn encode(
         .encode(picture, timestamp_ms, forced, &mut data)
         .unwrap()
         == Encoded::Keyframe;
-    let ticks = u64::from(number) * u64::from(VIDEO_CLOCK_HZ / FPS);
-    packetizer.h264(&data, ticks, timestamp_ms, keyframe)
+    let ticks = u64::from(number) * u64::from(Layer::Video(VideoCodec::H264).clock_hz() / FPS);
+    packetizer.picture(VideoCodec::H264, &data, ticks, timestamp_ms, keyframe)
 }
 
 fn assets() -> PathBuf {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::codec::{AudioCodec, Preferences, VideoCodec};
 use crate::error::ConfigError;
 
 /// A STUN or TURN server, as browsers write it (`RTCIceServer` of W3C WebRTC).
@@ -40,6 +41,8 @@ pub struct ServerConfig {
     pub video_codec: String,
     /// The `audioCodec` preference as it is told to clients.
     pub audio_codec: String,
+    /// What viewers get, best first: what those two say, or every codec from the preferred one on.
+    pub preferences: Preferences,
     /// Whether the engine answers offers itself. Default true.
     pub auto_answer: bool,
     /// UDP port of all media; 0 takes a free one. Default 0.
@@ -104,6 +107,7 @@ impl Default for ServerConfig {
             max_clients: 100,
             video_codec: "auto".to_owned(),
             audio_codec: "opus".to_owned(),
+            preferences: Preferences::default(),
             auto_answer: true,
             udp_port: 0,
             listen_ips: Vec::new(),
@@ -157,6 +161,14 @@ impl ServerConfig {
     pub fn from_json(webrtc: &Value) -> Result<Self, ConfigError> {
         let options = Options::new("webrtc", webrtc)?;
         let defaults = Self::default();
+        let (video_codec, video) = options.codecs(
+            "videoCodec",
+            Some("auto"),
+            &VideoCodec::ALL,
+            VideoCodec::name,
+        )?;
+        let (audio_codec, audio) =
+            options.codecs("audioCodec", None, &AudioCodec::ALL, AudioCodec::name)?;
         Ok(Self {
             signaling_port: options.integer(
                 "signalingPort",
@@ -168,8 +180,9 @@ impl ServerConfig {
             debug: options.boolean("debug", false)?,
             max_clients: options.integer("maxClients", 1..=100_000, defaults.max_clients as u64)?
                 as usize,
-            video_codec: options.choice("videoCodec", &["auto", "H264"], &defaults.video_codec)?,
-            audio_codec: options.choice("audioCodec", &["opus"], &defaults.audio_codec)?,
+            video_codec,
+            audio_codec,
+            preferences: Preferences { video, audio },
             auto_answer: options.boolean("autoAnswer", true)?,
             udp_port: options.integer("udpPort", 0..=65_535, 0)? as u16,
             listen_ips: options.ips("listenIps")?,
@@ -295,18 +308,39 @@ impl<'a> Options<'a> {
         }
     }
 
-    fn choice(&self, name: &str, choices: &[&str], default: &str) -> Result<String, ConfigError> {
-        match self.get(name) {
-            Value::Null => Ok(default.to_owned()),
-            Value::String(value) if choices.contains(&value.as_str()) => Ok(value.clone()),
-            _ => {
-                let quoted: Vec<_> = choices
-                    .iter()
-                    .map(|choice| format!("\"{choice}\""))
-                    .collect();
-                Err(self.reject(name, quoted.join(" or ")))
-            }
-        }
+    /// A preference among `all`, best first, and how clients are told of it: one name, which all others follow as
+    /// fallbacks; an array of names, which leaves the others out; `any` or nothing for all in their order.
+    fn codecs<C: Copy + PartialEq>(
+        &self,
+        name: &str,
+        any: Option<&str>,
+        all: &[C],
+        name_of: fn(C) -> &'static str,
+    ) -> Result<(String, Vec<C>), ConfigError> {
+        let value = self.get(name);
+        let is_any = value.is_null() || any.is_some() && value.as_str() == any;
+        let find = |value: &Value| {
+            let named = |codec: &C| value.as_str() == Some(name_of(*codec));
+            all.iter().copied().find(named)
+        };
+        let order: Option<Vec<C>> = match value {
+            _ if is_any => Some(all.to_vec()),
+            Value::Array(items) => items.iter().map(find).collect(),
+            value => find(value).map(|preferred| {
+                let others = all.iter().copied().filter(|codec| *codec != preferred);
+                std::iter::once(preferred).chain(others).collect()
+            }),
+        };
+        let Some((first, order)) = order.and_then(|order| Some((*order.first()?, order))) else {
+            let names = any
+                .into_iter()
+                .chain(all.iter().map(|codec| name_of(*codec)));
+            let quoted: Vec<String> = names.map(|name| format!("\"{name}\"")).collect();
+            let expected = format!("{}, or an array of codecs", quoted.join(" or "));
+            return Err(self.reject(name, expected));
+        };
+        let told = any.filter(|_| is_any).unwrap_or(name_of(first));
+        Ok((told.to_owned(), order))
     }
 
     fn ip(&self, name: &str) -> Result<Option<IpAddr>, ConfigError> {
@@ -436,6 +470,46 @@ mod tests {
             let error = MediaConfig::from_json(&json!({ name: value })).unwrap_err();
             assert!(error.option.ends_with(name), "{error}");
         }
+    }
+
+    #[test]
+    fn a_codec_is_preferred_and_a_list_leaves_the_others_out() {
+        use VideoCodec::{H264, Vp8, Vp9};
+        for (value, told, order) in [
+            (json!(null), "auto", &[H264, Vp8, Vp9][..]),
+            (json!("auto"), "auto", &[H264, Vp8, Vp9]),
+            (json!("VP8"), "VP8", &[Vp8, H264, Vp9]),
+            (json!(["VP9"]), "VP9", &[Vp9]),
+            (json!(["VP9", "H264"]), "VP9", &[Vp9, H264]),
+        ] {
+            let config = ServerConfig::from_json(&json!({"videoCodec": value})).unwrap();
+            assert_eq!(
+                (&*config.video_codec, &*config.preferences.video),
+                (told, order)
+            );
+        }
+        let config = ServerConfig::from_json(&json!({"audioCodec": "pcma"})).unwrap();
+        let order = [AudioCodec::Pcma, AudioCodec::Opus, AudioCodec::Pcmu];
+        assert_eq!(
+            (&*config.audio_codec, &config.preferences.audio[..]),
+            ("pcma", &order[..])
+        );
+        for (name, value) in [
+            ("videoCodec", json!("H265")),
+            ("videoCodec", json!([])),
+            ("videoCodec", json!(["VP8", "auto"])),
+            ("videoCodec", json!(["VP8", 9])),
+            ("audioCodec", json!("auto")),
+            ("audioCodec", json!({})),
+        ] {
+            let error = ServerConfig::from_json(&json!({ name: value })).unwrap_err();
+            assert!(error.option.ends_with(name), "{error}");
+        }
+        let error = ServerConfig::from_json(&json!({"videoCodec": "H265"})).unwrap_err();
+        assert_eq!(
+            error.expected,
+            r#""auto" or "H264" or "VP8" or "VP9", or an array of codecs"#
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The streaming engine: media in, WebRTC out, microphones back.
 //!
-//! **The invariant: every frame is converted once, encoded once, packetised once. For each viewer only the
-//! RTP header, the SRTP seal and the send remain. A slow viewer never delays another one; every queue has a
-//! bound, and every drop is counted.**
+//! **The invariant: every frame is converted once, encoded and packetised once for each codec that is watched. For
+//! each viewer only the RTP header, the SRTP seal and the send remain. A slow viewer never delays another one; every
+//! queue has a bound, and every drop is counted.**
 //!
 //! ```text
 //!  caller's thread      media threads                    network shards (1 to n threads, one UDP port)
@@ -15,13 +15,14 @@
 //! | room | owns | must not know |
 //! | --- | --- | --- |
 //! | [`config`], [`event`], [`error`] | every default, what comes out, what can fail | sockets, codecs |
+//! | [`codec`] | the codecs and a stream's layers: an encoding each | how any of them works |
 //! | [`media`] | frames and chunks as the caller pushes them, their conversion | encoders, network |
 //! | [`media_pool`] | the threads that encode for all systems, who runs on them next | what is encoded |
-//! | [`encode`] | the video encoder, its slot, its keyframe policy | viewers |
-//! | [`playout`] | the audio queue, its real-time pace, the Opus encoder | RTP |
+//! | [`encode`] | the slot; the video encoders, one a layer, and their keyframe policies | viewers |
+//! | [`playout`] | the audio queue, its real-time pace, the Opus encoder, G.711 | RTP |
 //! | [`rtp`] | cutting encoded media into packets once, and their history | encoders' internals |
 //! | [`transport`] | the shards, the UDP sockets, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
-//! | [`microphone`] | what is worth decoding, jitter buffer, Opus decoder, voice activity | sockets |
+//! | [`microphone`] | what is worth decoding, jitter buffer, decoders, voice activity | sockets |
 //! | [`signalling`] | the wire protocol, its session, the HTTP and WebSocket server | RTP, codecs |
 //! | [`source`], [`server`] | the two handles that join the rooms; beside them one avatar's media (`stream`), who is there (`peers`), what systems share (`process`), `GET /metrics` (`exposition`) | |
 //!
@@ -33,6 +34,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")
 )]
 
+pub mod codec;
 pub mod config;
 pub mod encode;
 pub mod error;

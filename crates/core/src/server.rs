@@ -345,17 +345,10 @@ impl Desk {
             let text = "`data.sdp` of offer must be a string";
             return self.reply(peer, ServerMessage::error(text));
         };
-        let offer = match Offer::parse(sdp) {
+        let offer = match Offer::parse(sdp, &self.config.preferences) {
             Ok(offer) => offer,
             Err(error) => return self.reply(peer, ServerMessage::error(error.to_string())),
         };
-        if let Some(codecs) = &offer.unusable_video {
-            let text = format!(
-                "no video codec in common: the offer has {}, this server sends H264 with packetization-mode=1",
-                codecs.join(", ")
-            );
-            self.reply(peer, ServerMessage::error(text));
-        }
         let (Some(handle), Some(is_local)) = (self.handle.upgrade(), self.peers.is_local(peer))
         else {
             return;

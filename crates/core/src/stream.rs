@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
+use crate::codec::{AudioCodec, Layer, PerLayer, VideoCodec};
 use crate::config::{MediaConfig, MicrophoneConfig};
 use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
@@ -13,10 +14,10 @@ use crate::media::{AudioChunk, PushOutcome, VideoFrame};
 use crate::media_pool::PoolHandle;
 use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
-use crate::playout::{AudioPipeline, EncodedAudio};
-use crate::rtp::{MediaClock, OPUS_CLOCK_HZ, Packetizer, VIDEO_CLOCK_HZ};
+use crate::playout::{AudioPipeline, EncodedAudio, SAMPLE_RATE};
+use crate::rtp::{MediaClock, Packetizer};
 use crate::source::{MediaOutput, OutputCounts};
-use crate::transport::{StreamDelegate, StreamHandle, Track};
+use crate::transport::{StreamDelegate, StreamHandle};
 use crate::wall_clock::unix_ms;
 
 /// The data channel of the browser page.
@@ -28,20 +29,13 @@ struct Media {
     audio: AudioPipeline,
 }
 
-/// Those who receive.
-#[derive(Clone, Copy, Default)]
-struct Audience {
-    viewers: usize,
-    listeners: usize,
-}
-
 pub(crate) struct Stream {
     media: RwLock<Option<Media>>,
-    /// The tracks' numbering goes on from one source to the next: an SRTP index must never seal two different
-    /// packets.
-    video: Arc<Mutex<Packetizer>>,
-    audio: Arc<Mutex<Packetizer>>,
-    audience: Mutex<Audience>,
+    /// A layer's numbering goes on from one encoder and source to the next: an SRTP index must never seal two
+    /// different packets.
+    packetizers: Packetizers,
+    /// How many receive each layer.
+    audience: Mutex<PerLayer<usize>>,
     peers: Arc<Peers>,
     pool: PoolHandle,
     microphones: MicrophoneHandle,
@@ -58,8 +52,7 @@ impl Stream {
     ) -> Arc<Self> {
         Arc::new(Self {
             media: RwLock::new(None),
-            video: Arc::default(),
-            audio: Arc::default(),
+            packetizers: Arc::default(),
             audience: Mutex::default(),
             peers,
             pool,
@@ -83,13 +76,13 @@ impl Stream {
             video: VideoPipeline::spawn(
                 &self.pool,
                 config,
-                publish_video(handle.clone(), self.video.clone()),
+                publish_video(handle.clone(), self.packetizers.clone()),
                 warn(),
             )?,
             audio: AudioPipeline::spawn(
                 &self.pool,
                 config,
-                publish_audio(handle.clone(), self.audio.clone()),
+                publish_audio(handle.clone(), self.packetizers.clone()),
                 warn(),
             )
             .map_err(|source| StartError::Thread {
@@ -113,45 +106,58 @@ impl Stream {
     fn follow_audience(&self) {
         // Held to the end, so that the last word is the newest.
         let audience = self.audience.lock();
+        let watched = VideoCodec::ALL
+            .into_iter()
+            .filter(|codec| audience[Layer::Video(*codec)] > 0);
+        let heard = AudioCodec::ALL
+            .into_iter()
+            .filter(|codec| audience[Layer::Audio(*codec)] > 0);
         if let Some(media) = &*self.media.read() {
-            media.video.set_watched(audience.viewers > 0);
-            media.audio.set_heard(audience.listeners > 0);
+            media.video.set_watched(&watched.collect::<Vec<_>>());
+            media.audio.set_heard(&heard.collect::<Vec<_>>());
         }
     }
 }
 
-/// An encoded frame becomes an access unit of the video track.
-fn publish_video(handle: Arc<StreamHandle>, track: Arc<Mutex<Packetizer>>) -> encode::Output {
+type Packetizers = Arc<Mutex<PerLayer<Packetizer>>>;
+
+/// An encoded frame becomes an access unit of its layer.
+fn publish_video(handle: Arc<StreamHandle>, packetizers: Packetizers) -> encode::Output {
     let mut clock = MediaClock::default();
+    // The layers of a picture have one time.
+    let mut shown = (f64::NAN, 0.0);
     Box::new(move |frame| {
-        let wall_ms = clock.map(frame.timestamp_ms, unix_ms());
-        let timestamp = MediaClock::ticks(wall_ms, VIDEO_CLOCK_HZ);
-        let unit = track
-            .lock()
-            .h264(&frame.data, timestamp, wall_ms, frame.keyframe);
+        if shown.0 != frame.timestamp_ms {
+            shown = (frame.timestamp_ms, clock.map(frame.timestamp_ms, unix_ms()));
+        }
+        let layer = Layer::Video(frame.codec);
+        let (wall_ms, keyframe) = (shown.1, frame.keyframe);
+        let timestamp = MediaClock::ticks(wall_ms, layer.clock_hz());
+        let packetizer = &mut packetizers.lock()[layer];
+        let unit = packetizer.picture(frame.codec, &frame.data, timestamp, wall_ms, keyframe);
         if let Some(unit) = unit {
-            handle.publish(Track::Video, unit);
+            handle.publish(layer, unit);
         }
     })
 }
 
-/// An Opus packet becomes an access unit of the audio track.
+/// 20 ms of sound become an access unit of their layer.
 fn publish_audio(
     handle: Arc<StreamHandle>,
-    track: Arc<Mutex<Packetizer>>,
+    packetizers: Packetizers,
 ) -> Box<dyn FnMut(EncodedAudio) + Send> {
     // A source counts its samples from zero; on the track they follow the Unix clock, as the pictures do.
-    let mut origin = None;
+    let mut origin_ms = None;
     Box::new(move |audio| {
-        let start = || {
-            MediaClock::ticks(audio.wall_ms, OPUS_CLOCK_HZ).saturating_sub(audio.sample_position)
-        };
-        let timestamp = *origin.get_or_insert_with(start) + audio.sample_position;
-        let unit = track
-            .lock()
-            .opus(audio.data, timestamp, audio.wall_ms, audio.spurt_start);
+        let layer = Layer::Audio(audio.codec);
+        let position_ms = audio.sample_position as f64 * 1_000.0 / f64::from(SAMPLE_RATE);
+        let origin_ms = *origin_ms.get_or_insert((audio.wall_ms - position_ms).floor());
+        // Whole milliseconds and 20 ms a packet: whole ticks of every clock.
+        let timestamp = MediaClock::ticks(origin_ms + position_ms, layer.clock_hz());
+        let packetizer = &mut packetizers.lock()[layer];
+        let unit = packetizer.sound(audio.data, timestamp, audio.wall_ms, audio.spurt_start);
         if let Some(unit) = unit {
-            handle.publish(Track::Audio, unit);
+            handle.publish(layer, unit);
         }
     })
 }
@@ -199,14 +205,14 @@ impl StreamDelegate for Stream {
         self.microphones.close(peer);
     }
 
-    fn keyframe_wanted(&self) {
+    fn keyframe_wanted(&self, codec: VideoCodec) {
         if let Some(media) = &*self.media.read() {
-            media.video.request_keyframe();
+            media.video.request_keyframe(codec);
         }
     }
 
-    fn audience(&self, viewers: usize, listeners: usize) {
-        *self.audience.lock() = Audience { viewers, listeners };
+    fn audience(&self, audience: &PerLayer<usize>) {
+        *self.audience.lock() = *audience;
         self.follow_audience();
     }
 

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use avatar_core::codec::{AudioCodec, VideoCodec};
 use avatar_core::config::MediaConfig;
 use avatar_core::encode::{EncodedFrame, VideoPipeline};
 use avatar_core::media::{AudioChunk, PixelFormat, SampleFormat, VideoFrame};
@@ -49,8 +50,8 @@ impl Avatar {
         let packet_to = packets.clone();
         let output = Box::new(move |packet| packet_to.lock().unwrap().push(packet));
         let audio = AudioPipeline::spawn(pool, &config, output, Box::new(|_| ())).unwrap();
-        video.set_watched(true);
-        audio.set_heard(true);
+        video.set_watched(&[VideoCodec::H264]);
+        audio.set_heard(&[AudioCodec::Opus]);
         Self {
             video,
             audio,

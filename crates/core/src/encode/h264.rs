@@ -8,36 +8,10 @@ use openh264::encoder::{
 use openh264::{OpenH264API, Timestamp};
 use openh264_sys2::{ENCODER_OPTION_TRACE_LEVEL, WELS_LOG_QUIET};
 
+use super::encoder::{EncodeError, Encoded, LayerSettings, VideoEncoder};
 use crate::media::I420;
 
-/// Why a picture was not encoded.
-#[derive(Debug, thiserror::Error)]
-pub enum EncodeError {
-    /// Larger than openh264 encodes.
-    #[error("the stream is {width}x{height}: openh264 encodes up to 3840x2160 or 2160x3840")]
-    TooLarge {
-        /// Width of the stream in pixels.
-        width: u32,
-        /// Height of the stream in pixels.
-        height: u32,
-    },
-    /// openh264 said no.
-    #[error("the H.264 encoder failed: {0}")]
-    Encoder(#[from] openh264::Error),
-}
-
-/// What a picture became.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Encoded {
-    /// SPS, PPS and an IDR slice: a viewer can begin here.
-    Keyframe,
-    /// One slice that needs the picture before.
-    Delta,
-    /// Nothing: there is no payload to send.
-    Skipped,
-}
-
-/// An encoder of one stream. Its first picture is a keyframe; later ones only when they are asked for.
+/// openh264's encoder.
 pub struct H264Encoder {
     openh264: Encoder,
     /// The rate control reads times as a difference only; it wants them to begin near 0.
@@ -45,12 +19,15 @@ pub struct H264Encoder {
 }
 
 impl H264Encoder {
-    /// An encoder for pictures of `width` x `height` at `fps` and `bitrate_bps`.
-    pub fn new(width: u32, height: u32, fps: u32, bitrate_bps: u32) -> Result<Self, EncodeError> {
-        let (long, short) = (width.max(height), width.min(height));
-        if long > 3840 || short > 2160 {
-            return Err(EncodeError::TooLarge { width, height });
-        }
+    /// An encoder of `settings`, whatever their codec.
+    pub fn new(settings: LayerSettings) -> Result<Self, EncodeError> {
+        let LayerSettings {
+            width,
+            height,
+            fps,
+            bitrate_bps,
+            ..
+        } = settings;
         let config = EncoderConfig::new()
             .profile(Profile::Baseline)
             .level(level(width, height, fps))
@@ -79,9 +56,10 @@ impl H264Encoder {
             first_timestamp_ms: None,
         })
     }
+}
 
-    /// Encodes `picture`, appending Annex B to `out`. `timestamp_ms` should rise.
-    pub fn encode(
+impl VideoEncoder for H264Encoder {
+    fn encode(
         &mut self,
         picture: &I420,
         timestamp_ms: f64,
@@ -149,6 +127,7 @@ fn level(width: u32, height: u32, fps: u32) -> Level {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::VideoCodec;
     use crate::media::{Converter, PixelFormat, VideoFrame};
     use openh264::decoder::Decoder;
     use openh264::formats::YUVSource;
@@ -194,6 +173,16 @@ mod tests {
         std::fs::read(format!("{folder}/{:03}.jpg", n % 90)).unwrap()
     }
 
+    fn settings(width: u32, height: u32, bitrate_bps: u32) -> LayerSettings {
+        LayerSettings {
+            codec: VideoCodec::H264,
+            width,
+            height,
+            fps: 30,
+            bitrate_bps,
+        }
+    }
+
     fn luma_psnr(a: &impl YUVSource, b: &I420) -> f64 {
         assert_eq!(a.dimensions(), b.dimensions());
         let (width, height) = b.dimensions();
@@ -211,7 +200,8 @@ mod tests {
     /// Encodes 3 s at 30 fps; gives mean luma PSNR after the first half second, and the rate.
     fn quality_and_rate(pictures: impl Fn(usize) -> I420, bitrate_bps: u32) -> (f64, f64) {
         let first = pictures(0);
-        let mut encoder = H264Encoder::new(first.width(), first.height(), 30, bitrate_bps).unwrap();
+        let mut encoder =
+            H264Encoder::new(settings(first.width(), first.height(), bitrate_bps)).unwrap();
         let mut decoder = Decoder::new().unwrap();
         let (mut psnr, mut bytes) = (Vec::new(), 0);
         for n in 0..90 {
@@ -283,7 +273,7 @@ mod tests {
         let data = moving(0, 512, 512);
         let mut converter = Converter::new(512, 512);
         let picture = converter.convert(&rgba(&data, 512, 512)).unwrap();
-        let mut encoder = H264Encoder::new(512, 512, 30, 1_000_000).unwrap();
+        let mut encoder = H264Encoder::new(settings(512, 512, 1_000_000)).unwrap();
         for (n, force) in [(0, false), (1, true)] {
             let mut out = Vec::new();
             let encoded = encoder.encode(picture, f64::from(n) * 33.3, force, &mut out);
@@ -303,14 +293,14 @@ mod tests {
 
     #[test]
     fn larger_streams_get_a_higher_level_and_the_largest_are_refused() {
-        let mut encoder = H264Encoder::new(1920, 1080, 30, 4_000_000).unwrap();
+        let mut encoder = H264Encoder::new(settings(1920, 1080, 4_000_000)).unwrap();
         let mut out = Vec::new();
         let black = I420::black(1920, 1080);
         encoder.encode(&black, 0.0, false, &mut out).unwrap();
         let sps = nal_units(&out)[0].1;
         assert_eq!((sps[1], sps[3]), (66, 40));
         assert!(matches!(
-            H264Encoder::new(4096, 4096, 30, 4_000_000),
+            settings(4096, 4096, 4_000_000).encoder(),
             Err(EncodeError::TooLarge { .. })
         ));
     }
@@ -322,7 +312,7 @@ mod tests {
         use std::time::{Duration, Instant};
         let files: Vec<_> = (0..90).map(talking_head).collect();
         let mut converter = Converter::new(512, 512);
-        let mut encoder = H264Encoder::new(512, 512, 30, 1_000_000).unwrap();
+        let mut encoder = H264Encoder::new(settings(512, 512, 1_000_000)).unwrap();
         let (mut converting, mut encoding) = (Duration::ZERO, Duration::ZERO);
         for n in 0..900usize {
             // There and back, so that there is no cut.

@@ -5,65 +5,55 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::clock::{MediaClock, millis};
-use super::h264::{EncodeError, Encoded, H264Encoder};
-use super::keyframe::KeyframePolicy;
-use super::slot::{Slot, SlotFrame, Step, VideoStats};
+use super::encoder::LayerSettings;
+use super::layer::{EncodedFrame, LayerEncoder};
+use super::slot::{ByCodec, Orders, Slot, SlotFrame, VideoStats};
+use crate::codec::VideoCodec;
 use crate::config::MediaConfig;
 use crate::error::StartError;
 use crate::media::{Converter, VideoFrame};
 use crate::media_pool::{Class, Next, PoolHandle, Task, TaskHandle};
 
-/// One encoded picture.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct EncodedFrame {
-    /// H.264 in Annex B; SPS and PPS come with each keyframe.
-    pub data: Vec<u8>,
-    /// In ms of the source's clock, larger than that of the picture before.
-    pub timestamp_ms: f64,
-    /// Whether a viewer can begin here.
-    pub keyframe: bool,
-}
-
-/// Takes each encoded picture, on a thread of the pool: it must not block.
+/// Takes each encoded picture, layer by layer, on a thread of the pool: it must not block.
 pub type Output = Box<dyn FnMut(&EncodedFrame) + Send>;
 /// Takes a sentence about something that went wrong, at most one a second.
 pub type Warn = Box<dyn Fn(String) + Send>;
 
-/// An encoder and its slot. Once this is dropped nothing more comes out.
+/// The encoders of a stream and their slot. Once this is dropped nothing more comes out.
 pub struct VideoPipeline {
     slot: Arc<Slot>,
     task: TaskHandle,
 }
 
 impl VideoPipeline {
-    /// Makes the encoder, which runs on `pool`. Nobody watches yet: see [`VideoPipeline::set_watched`].
+    /// What encodes on `pool`. Nobody watches yet: see [`VideoPipeline::set_watched`].
     pub fn spawn(
         pool: &PoolHandle,
         config: &MediaConfig,
         output: Output,
         warn: Warn,
     ) -> Result<Self, StartError> {
-        let settings = Settings {
+        let settings = VideoCodec::ALL.map(|codec| LayerSettings {
+            codec,
             width: config.video_width,
             height: config.video_height,
             fps: config.video_fps,
             bitrate_bps: config.video_bitrate_bps,
-        };
-        // Made here, so that a size that cannot be encoded is an error of the start.
-        let encoder = settings.encoder().map_err(|error| StartError::Thread {
+        });
+        // Looked at here, so that a size that cannot be encoded is an error of the start.
+        let checked = settings.iter().try_for_each(|layer| layer.check());
+        checked.map_err(|error| StartError::Thread {
             what: "the video encoder",
             source: std::io::Error::other(error),
         })?;
         let slot = Arc::new(Slot::default());
         let worker = Worker {
             slot: Arc::clone(&slot),
-            converter: Converter::new(settings.width, settings.height),
-            encoder: Some(encoder),
-            policy: KeyframePolicy::new(settings.fps),
+            converter: Converter::new(config.video_width, config.video_height),
             settings,
+            layers: Default::default(),
             clock: MediaClock::default(),
             has_picture: false,
-            frame: EncodedFrame::default(),
             output,
             warnings: Warnings::new(warn),
         };
@@ -81,17 +71,17 @@ impl VideoPipeline {
         }
     }
 
-    /// Asks for a keyframe: the next frame, or the last picture again if none comes within a frame interval;
-    /// later when keyframes were made just before. From any thread.
-    pub fn request_keyframe(&self) {
-        self.slot.request_keyframe(Instant::now());
+    /// Asks for a keyframe of a layer: the next frame, or the last picture again if none comes within a frame
+    /// interval; later when keyframes were made just before. From any thread.
+    pub fn request_keyframe(&self, codec: VideoCodec) {
+        self.slot.request_keyframe(codec, Instant::now());
         self.task.wake();
     }
 
-    /// Says whether anybody watches. While nobody does, frames are kept (the last one), not encoded; the
-    /// first viewer then begins with a keyframe of it.
-    pub fn set_watched(&self, watched: bool) {
-        self.slot.set_watched(watched, Instant::now());
+    /// Says which layers are watched: each has an encoder from now on, and no other has. While there is none, frames
+    /// are kept (the last one), not encoded. The first viewer of a layer begins with a keyframe of the last picture.
+    pub fn set_watched(&self, codecs: &[VideoCodec]) {
+        self.slot.set_watched(codecs, Instant::now());
         self.task.wake();
     }
 
@@ -101,44 +91,40 @@ impl VideoPipeline {
     }
 }
 
-#[derive(Clone, Copy)]
-struct Settings {
-    width: u32,
-    height: u32,
-    fps: u32,
-    bitrate_bps: u32,
-}
-
-impl Settings {
-    fn encoder(self) -> Result<H264Encoder, EncodeError> {
-        H264Encoder::new(self.width, self.height, self.fps, self.bitrate_bps)
-    }
-}
-
 /// What runs on the pool.
 struct Worker {
     slot: Arc<Slot>,
-    settings: Settings,
+    settings: ByCodec<LayerSettings>,
     converter: Converter,
-    /// `None` after it failed: the next picture gets a new one.
-    encoder: Option<H264Encoder>,
-    policy: KeyframePolicy,
+    /// Those that are watched.
+    layers: ByCodec<Option<LayerEncoder>>,
     clock: MediaClock,
     has_picture: bool,
-    frame: EncodedFrame,
     output: Output,
     warnings: Warnings,
 }
 
 impl Task for Worker {
     fn run(&mut self, now: Instant) -> Next {
-        match self.slot.next(&mut self.policy, self.has_picture, now) {
-            Some(Step::Frame(frame)) => self.on_frame(frame, now),
-            Some(Step::Repeat) => self.on_repeat(now),
+        let Orders { frame, watched } = self.slot.take();
+        for ((layer, settings), watched) in self.layers.iter_mut().zip(self.settings).zip(watched) {
+            match watched {
+                Some(watched) => {
+                    let layer = layer.get_or_insert_with(|| LayerEncoder::new(settings));
+                    if let Some(asked) = watched.asked {
+                        layer.request_keyframe(asked);
+                    }
+                }
+                None => *layer = None,
+            }
+        }
+        match frame {
+            Some(frame) => self.on_frame(frame, now),
+            None if self.repeat_at().is_some_and(|at| at <= now) => self.on_repeat(now),
             None => {}
         }
         // Frames and requests that came meanwhile have woken the task again.
-        match self.slot.repeat_at(&self.policy, self.has_picture) {
+        match self.repeat_at() {
             Some(at) => Next::At(at),
             None => Next::Woken,
         }
@@ -152,6 +138,12 @@ impl Task for Worker {
 }
 
 impl Worker {
+    /// When the last picture is to be encoded again in some layer, unless a frame or a request comes before.
+    fn repeat_at(&self) -> Option<Instant> {
+        let layers = self.layers.iter().flatten().filter(|_| self.has_picture);
+        layers.filter_map(LayerEncoder::repeat_at).min()
+    }
+
     fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
         let counters = &self.slot.counters;
         let converted = self.converter.convert(&frame.borrow()).map(|_| ());
@@ -166,7 +158,7 @@ impl Worker {
                 add_time(&counters.convert_ns, now.elapsed());
                 self.has_picture = true;
                 let timestamp_ms = self.clock.of_frame(timestamp_ms + kept, now);
-                self.encode(timestamp_ms, now);
+                self.encode(timestamp_ms, now, |_| true);
             }
             Err(reason) => {
                 counters.invalid.fetch_add(1, Relaxed);
@@ -178,60 +170,51 @@ impl Worker {
 
     fn on_repeat(&mut self, now: Instant) {
         let timestamp_ms = self.clock.of_repeat(now);
-        if self.encode(timestamp_ms, now) {
+        let is_due = |layer: &LayerEncoder| layer.repeat_at().is_some_and(|at| at <= now);
+        if self.encode(timestamp_ms, now, is_due) {
             self.slot.counters.repeated.fetch_add(1, Relaxed);
         }
     }
 
-    /// Encodes the converter's picture and hands it out; tells whether there was something to hand out.
-    fn encode(&mut self, timestamp_ms: f64, now: Instant) -> bool {
-        let keyframe_due = self.policy.is_due(now);
-        let start = Instant::now();
-        self.frame.data.clear();
-        let encoded = self.encode_picture(timestamp_ms, keyframe_due);
-        let counters = &self.slot.counters;
-        if matches!(encoded, Ok(Encoded::Keyframe)) {
-            self.policy.encoded(now);
-            counters.keyframes.fetch_add(1, Relaxed);
-        } else if keyframe_due {
-            self.policy.failed(now);
-        }
-        match encoded {
-            Ok(Encoded::Keyframe | Encoded::Delta) => {
-                counters.encoded.fetch_add(1, Relaxed);
-                counters
-                    .bytes
-                    .fetch_add(self.frame.data.len() as u64, Relaxed);
-                add_time(&counters.encode_ns, start.elapsed());
-                self.frame.timestamp_ms = timestamp_ms;
-                self.frame.keyframe = matches!(encoded, Ok(Encoded::Keyframe));
-                (self.output)(&self.frame);
-                return true;
-            }
-            Ok(Encoded::Skipped) => {
-                counters.failed.fetch_add(1, Relaxed);
-            }
-            Err(error) => {
-                counters.failed.fetch_add(1, Relaxed);
-                self.encoder = None;
-                self.warnings
-                    .warn(now, format!("video frame not sent: {error}"));
-            }
-        }
-        false
-    }
-
-    fn encode_picture(
+    /// Encodes the converter's picture in the layers that `wanted` takes, and hands it out; tells whether there was
+    /// something to hand out.
+    fn encode(
         &mut self,
         timestamp_ms: f64,
-        force_keyframe: bool,
-    ) -> Result<Encoded, EncodeError> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => none.insert(self.settings.encoder()?),
-        };
-        let picture = self.converter.picture();
-        encoder.encode(picture, timestamp_ms, force_keyframe, &mut self.frame.data)
+        now: Instant,
+        wanted: impl Fn(&LayerEncoder) -> bool,
+    ) -> bool {
+        let counters = &self.slot.counters;
+        let mut is_encoded = false;
+        for layer in self
+            .layers
+            .iter_mut()
+            .flatten()
+            .filter(|layer| wanted(layer))
+        {
+            let start = Instant::now();
+            let encoded = layer.encode(self.converter.picture(), timestamp_ms, now);
+            match encoded {
+                Ok(Some(frame)) => {
+                    counters.encoded.fetch_add((!is_encoded).into(), Relaxed);
+                    is_encoded = true;
+                    let bytes = frame.data.len() as u64;
+                    counters.bytes.fetch_add(bytes, Relaxed);
+                    counters.keyframes.fetch_add(frame.keyframe.into(), Relaxed);
+                    add_time(&counters.encode_ns, start.elapsed());
+                    (self.output)(frame);
+                }
+                Ok(None) => {
+                    counters.failed.fetch_add(1, Relaxed);
+                }
+                Err(error) => {
+                    counters.failed.fetch_add(1, Relaxed);
+                    self.warnings
+                        .warn(now, format!("video frame not sent: {error}"));
+                }
+            }
+        }
+        is_encoded
     }
 }
 
@@ -291,7 +274,12 @@ mod tests {
     }
 
     fn rig(gated: bool) -> Rig {
+        rig_at(MediaConfig::default().video_fps, gated)
+    }
+
+    fn rig_at(video_fps: u32, gated: bool) -> Rig {
         let config = MediaConfig {
+            video_fps,
             video_width: 64,
             video_height: 64,
             ..MediaConfig::default()
@@ -353,7 +341,7 @@ mod tests {
     #[test]
     fn frames_come_out_with_their_times_the_first_as_a_keyframe() {
         let rig = rig(false);
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         for (n, timestamp) in [1e12, 1e12 + 33.25, 1e12 + 66.5].into_iter().enumerate() {
             rig.push(timestamp);
             let frame = rig.frame();
@@ -368,7 +356,7 @@ mod tests {
     #[test]
     fn the_latest_frame_wins_while_the_encoder_is_busy() {
         let rig = rig(true);
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         rig.push(1_000.0);
         assert_eq!(rig.frame().timestamp_ms, 1_000.0);
         // The encoder is held up in the output.
@@ -393,7 +381,7 @@ mod tests {
             rig.push(1_000.0 + f64::from(n) * 33.0);
         }
         rig.assert_nothing_comes();
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         let frame = rig.frame();
         assert!(frame.keyframe);
         // Shown now, not when it was pushed.
@@ -405,21 +393,21 @@ mod tests {
             (1, 9, 0)
         );
 
-        rig.pipeline.set_watched(false);
+        rig.pipeline.set_watched(&[]);
         rig.push(30_000.0);
         rig.assert_nothing_comes();
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         assert!(rig.frame().keyframe, "the next viewer begins with one too");
     }
 
     #[test]
     fn a_keyframe_is_made_of_the_last_picture_when_no_frame_comes() {
         let rig = rig(false);
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         rig.push(1_000.0);
         rig.frame();
         rig.assert_nothing_comes();
-        rig.pipeline.request_keyframe();
+        rig.pipeline.request_keyframe(VideoCodec::H264);
         let again = rig.frame();
         assert!(again.keyframe);
         let late = again.timestamp_ms - 1_000.0;
@@ -432,9 +420,49 @@ mod tests {
     }
 
     #[test]
+    fn each_layer_that_is_watched_is_encoded_and_no_other() {
+        use VideoCodec::{H264, Vp8, Vp9};
+        // So slow a source that a frame always comes before a repetition.
+        let rig = rig_at(1, false);
+        let shown = |timestamp: f64, layers: &[VideoCodec]| {
+            rig.push(timestamp);
+            let frames: Vec<EncodedFrame> = layers.iter().map(|_| rig.frame()).collect();
+            assert!(frames.iter().all(|frame| frame.timestamp_ms == timestamp));
+            let made = frames.iter().map(|frame| frame.codec);
+            assert_eq!(made.collect::<Vec<_>>(), layers);
+            let keyframes = frames.iter().filter(|frame| frame.keyframe);
+            keyframes.map(|frame| frame.codec).collect::<Vec<_>>()
+        };
+        rig.pipeline.set_watched(&[H264]);
+        assert_eq!(shown(1_000.0, &[H264]), [H264]);
+        rig.pipeline.set_watched(&[Vp8, H264]);
+        assert_eq!(shown(1_033.0, &[H264, Vp8]), [Vp8]);
+        assert_eq!(shown(1_066.0, &[H264, Vp8]), []);
+        rig.pipeline.set_watched(&[Vp9, Vp8]);
+        assert_eq!(shown(1_100.0, &[Vp8, Vp9]), [Vp9]);
+        rig.assert_nothing_comes();
+        let stats = rig.pipeline.stats();
+        assert_eq!((stats.encoded, stats.keyframes), (4, 3));
+    }
+
+    #[test]
+    fn only_the_layer_that_wants_a_keyframe_repeats_the_last_picture() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
+        rig.push(1_000.0);
+        rig.frame();
+        rig.pipeline
+            .set_watched(&[VideoCodec::H264, VideoCodec::Vp8]);
+        let again = rig.frame();
+        assert_eq!((again.codec, again.keyframe), (VideoCodec::Vp8, true));
+        rig.assert_nothing_comes();
+        assert_eq!(rig.pipeline.stats().repeated, 1);
+    }
+
+    #[test]
     fn a_source_clock_that_jumps_back_does_not_stall_the_stream() {
         let rig = rig(false);
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         let mut last = f64::MIN;
         for timestamp in [1e12, 1e12 + 33.0, 5.0, 38.0, 38.0, -1e9, 1e12 + 1e6] {
             rig.push(timestamp);
@@ -447,7 +475,7 @@ mod tests {
     #[test]
     fn undecodable_frames_are_counted_warned_of_once_and_passed_over() {
         let rig = rig(false);
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         rig.push(1.0);
         rig.frame();
         for n in 2..30 {
@@ -469,11 +497,11 @@ mod tests {
     #[test]
     fn a_storm_of_requests_costs_few_keyframes() {
         let rig = rig(false);
-        rig.pipeline.set_watched(true);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
         rig.push(1_000.0);
         rig.frame();
         for _ in 0..500 {
-            rig.pipeline.request_keyframe();
+            rig.pipeline.request_keyframe(VideoCodec::H264);
             std::thread::sleep(Duration::from_millis(1));
         }
         assert!(rig.frame().keyframe);

@@ -1,11 +1,11 @@
-//! The latest-frame slot between the pushing threads and the encoder.
+//! The latest-frame slot between the pushing threads and the encoders.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::keyframe::KeyframePolicy;
+use crate::codec::VideoCodec;
 use crate::media::{PixelFormat, VideoFrame};
 
 /// One buffer is filled, one waits, one is encoded.
@@ -16,11 +16,11 @@ const MAX_BUFFERS: usize = 3;
 pub struct VideoStats {
     /// Frames pushed.
     pub frames_in: u64,
-    /// Pictures given to the output.
+    /// Pictures that were encoded, in one layer or in several.
     pub encoded: u64,
-    /// Keyframes among them.
+    /// Keyframes of all layers.
     pub keyframes: u64,
-    /// Pictures among them that were the last one again, since a keyframe was wanted and no frame came.
+    /// Pictures among the encoded ones that were the last one again, since a keyframe was wanted and no frame came.
     pub repeated: u64,
     /// Frames that a newer one replaced before they were encoded, while somebody watched.
     pub superseded: u64,
@@ -28,13 +28,13 @@ pub struct VideoStats {
     pub unwatched: u64,
     /// Frames that could not be decoded.
     pub invalid: u64,
-    /// Pictures that the encoder failed to encode, or skipped.
+    /// Times that an encoder failed, or skipped a picture.
     pub failed: u64,
-    /// Bytes given to the output.
+    /// Bytes given to the output, of all layers.
     pub bytes: u64,
     /// Mean time from a frame to the picture that is encoded.
     pub convert_time: Duration,
-    /// Mean time that the encoder took for a picture.
+    /// Mean time that all encoders took for a picture.
     pub encode_time: Duration,
 }
 
@@ -66,13 +66,23 @@ pub(super) struct SlotFrame {
     pub(super) kept_since: Option<Instant>,
 }
 
-/// What the encoder does next.
-pub(super) enum Step {
-    /// Encodes this frame.
-    Frame(SlotFrame),
-    /// Encodes the last picture again, as a keyframe.
-    Repeat,
+/// That somebody watches a layer.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Watched {
+    /// The first request for a keyframe that its policy has not been told of.
+    pub(super) asked: Option<Instant>,
 }
+
+/// What there is to do.
+pub(super) struct Orders {
+    /// The frame to encode, if a new one came.
+    pub(super) frame: Option<SlotFrame>,
+    /// The layers to encode, by codec.
+    pub(super) watched: ByCodec<Option<Watched>>,
+}
+
+/// Something of each [`VideoCodec`].
+pub(super) type ByCodec<T> = [T; VideoCodec::ALL.len()];
 
 /// The slot. Its lock is held for moves of pointers only, never for a copy or for encoding.
 #[derive(Default)]
@@ -85,9 +95,7 @@ pub(super) struct Slot {
 struct State {
     latest: Option<SlotFrame>,
     spare: Vec<Vec<u8>>,
-    /// The first request for a keyframe that the policy has not been told of.
-    asked: Option<Instant>,
-    watched: bool,
+    watched: ByCodec<Option<Watched>>,
 }
 
 impl Slot {
@@ -99,7 +107,7 @@ impl Slot {
         data.extend_from_slice(frame.payload());
 
         let mut state = self.state.lock();
-        let watched = state.watched;
+        let watched = state.is_watched();
         let replaced = state.latest.replace(SlotFrame {
             data,
             width: frame.width,
@@ -119,45 +127,37 @@ impl Slot {
         watched
     }
 
-    /// Asks for a keyframe.
-    pub(super) fn request_keyframe(&self, now: Instant) {
-        self.state.lock().asked.get_or_insert(now);
+    /// Asks for a keyframe of a layer that is watched.
+    pub(super) fn request_keyframe(&self, codec: VideoCodec, now: Instant) {
+        if let Some(watched) = &mut self.state.lock().watched[codec as usize] {
+            watched.asked.get_or_insert(now);
+        }
     }
 
-    /// Says whether anybody watches; the first who does needs a keyframe.
-    pub(super) fn set_watched(&self, watched: bool, now: Instant) {
+    /// Says which layers are watched; the first who watches one needs a keyframe.
+    pub(super) fn set_watched(&self, codecs: &[VideoCodec], now: Instant) {
         let mut state = self.state.lock();
-        if watched && !state.watched {
-            state.asked.get_or_insert(now);
+        for (codec, watched) in VideoCodec::ALL.into_iter().zip(&mut state.watched) {
+            if !codecs.contains(&codec) {
+                *watched = None;
+            } else if watched.is_none() {
+                *watched = Some(Watched { asked: Some(now) });
+            }
         }
-        state.watched = watched;
     }
 
-    /// What is to be done at `now`; tells `policy` of the requests before it.
-    pub(super) fn next(
-        &self,
-        policy: &mut KeyframePolicy,
-        has_picture: bool,
-        now: Instant,
-    ) -> Option<Step> {
+    /// What is to be done. A frame that nobody watches stays.
+    pub(super) fn take(&self) -> Orders {
         let mut state = self.state.lock();
-        if let Some(asked) = state.asked.take() {
-            policy.request(asked);
+        let frame = match state.is_watched() {
+            true => state.latest.take(),
+            false => None,
+        };
+        let watched = state.watched;
+        for layer in state.watched.iter_mut().flatten() {
+            layer.asked = None;
         }
-        if state.watched
-            && let Some(frame) = state.latest.take()
-        {
-            return Some(Step::Frame(frame));
-        }
-        let repeat_at = state.repeat_at(policy, has_picture);
-        repeat_at
-            .is_some_and(|at| at <= now)
-            .then_some(Step::Repeat)
-    }
-
-    /// When the last picture is to be encoded again, unless a frame or a request comes before.
-    pub(super) fn repeat_at(&self, policy: &KeyframePolicy, has_picture: bool) -> Option<Instant> {
-        self.state.lock().repeat_at(policy, has_picture)
+        Orders { frame, watched }
     }
 
     /// Takes the buffer of a frame that was encoded.
@@ -167,8 +167,8 @@ impl Slot {
 }
 
 impl State {
-    fn repeat_at(&self, policy: &KeyframePolicy, has_picture: bool) -> Option<Instant> {
-        policy.repeat_at().filter(|_| self.watched && has_picture)
+    fn is_watched(&self) -> bool {
+        self.watched.iter().any(Option::is_some)
     }
 
     fn recycle(&mut self, buffer: Vec<u8>) {

@@ -2,6 +2,7 @@
 
 pub mod audio;
 mod convert;
+pub mod g711;
 mod jpeg;
 mod picture;
 mod scale;

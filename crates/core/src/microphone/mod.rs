@@ -1,4 +1,4 @@
-//! From a browser's Opus packets to gated PCM.
+//! From a browser's packets to gated PCM.
 //!
 //! ```text
 //!  network thread                      avatar-microphone thread
@@ -33,6 +33,7 @@ use self::decoder::Decoder;
 use self::gate::{Gate, Passed, Piece};
 use self::jitter::{Inserted, JitterBuffer, Next, Packet};
 use self::voice::VoiceDetector;
+use crate::codec::AudioCodec;
 use crate::config::MicrophoneConfig;
 use crate::event::{Event, PeerId, Speech};
 use crate::media::audio::{Resampler, to_i16};
@@ -47,8 +48,8 @@ const OVER: Duration = Duration::from_secs(1);
 const MOST_SILENCE: Duration = Duration::from_secs(1);
 /// So many lost packets in a row are concealed; then comes silence, as from any phone.
 const MOST_CONCEALED: u32 = 5;
-/// RTP timestamps of Opus count at 48 kHz whatever it was encoded from (RFC 7587 section 4.1).
-const CLOCK_HZ: u64 = 48_000;
+/// Of the timestamps in here, whatever the codec's own clock.
+pub(crate) const CLOCK_HZ: u32 = 48_000;
 
 /// One RTP packet of a microphone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +58,9 @@ pub struct MicrophonePacket {
     pub received: Instant,
     /// Its number.
     pub sequence: u16,
-    /// Its RTP timestamp, 48 kHz.
+    /// Its RTP timestamp in 48 kHz.
     pub timestamp: u32,
-    /// One Opus packet, or whatever the peer takes for one.
+    /// What a decoder takes, or whatever the peer takes for that.
     pub payload: Bytes,
 }
 
@@ -68,6 +69,8 @@ pub struct MicrophonePacket {
 pub struct Spurt {
     /// Whether nothing before them counts: they start with the pre-roll.
     pub begins: bool,
+    /// How they are encoded.
+    pub codec: AudioCodec,
     /// The packets.
     pub packets: Vec<MicrophonePacket>,
 }
@@ -81,7 +84,7 @@ pub struct MicrophoneStats {
     pub late: u64,
     /// Never received in time.
     pub lost: u64,
-    /// Received, but no Opus.
+    /// Received, but not decodable.
     pub undecodable: u64,
 }
 
@@ -107,7 +110,7 @@ struct Listener {
     rate: u32,
     output_rate: u32,
     channels: usize,
-    /// For rates that Opus does not decode to.
+    /// For rates that the decoder does not give.
     resampler: Option<Resampler>,
     voice: VoiceDetector,
     gate: Gate,
@@ -118,9 +121,13 @@ struct Listener {
 
 impl Microphone {
     /// A microphone from which nothing came yet.
-    pub fn new(peer: PeerId, config: &MicrophoneConfig) -> Result<Self, MicrophoneError> {
+    pub fn new(
+        peer: PeerId,
+        codec: AudioCodec,
+        config: &MicrophoneConfig,
+    ) -> Result<Self, MicrophoneError> {
         let channels = usize::from(config.channels);
-        let decoder = Decoder::new(config.sample_rate, channels)?;
+        let decoder = Decoder::new(codec, config.sample_rate, channels)?;
         let rate = decoder.rate();
         let unusable = |_| MicrophoneError::Rate(config.sample_rate);
         let resampler = (rate != config.sample_rate)
@@ -289,7 +296,7 @@ impl Microphone {
             let start_ms = wall_ms - silent.as_secs_f64() * 1_000.0;
             let passed = &mut self.passed;
             self.listener.pass_silence(silent, start_ms, passed);
-            let ticks = silent.as_micros() as u64 * CLOCK_HZ / 1_000_000;
+            let ticks = silent.as_micros() as u64 * u64::from(CLOCK_HZ) / 1_000_000;
             self.heard_until = Some((until.wrapping_add(ticks as u32), now));
         }
         if !self.listener.gate.is_open() {
@@ -332,7 +339,7 @@ impl Listener {
             self.voice.push(slice, |voice| self.gate.answer(voice, out));
         }
         let frames = (samples.len() / self.channels) as u64;
-        (frames * CLOCK_HZ / u64::from(self.rate)) as u32
+        (frames * u64::from(CLOCK_HZ) / u64::from(self.rate)) as u32
     }
 
     /// Passes silence on, that begins at `wall_ms`. The detector need not hear it to know.
@@ -358,7 +365,7 @@ pub enum MicrophoneError {
 
 /// RTP ticks as time.
 fn ticks(ticks: u64) -> Duration {
-    Duration::from_nanos(ticks.saturating_mul(1_000_000_000) / CLOCK_HZ)
+    Duration::from_nanos(ticks.saturating_mul(1_000_000_000) / u64::from(CLOCK_HZ))
 }
 
 #[cfg(test)]

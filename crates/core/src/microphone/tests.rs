@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::AudioCodec;
 use crate::media::audio::tests::{correlation, read_wav, sine};
 
 const MS: Duration = Duration::from_millis(1);
@@ -49,7 +50,7 @@ fn hear(
     packets: &[Vec<u8>],
     arrival: impl Fn(usize) -> Option<u32>,
 ) -> (Vec<(u32, Event)>, MicrophoneStats) {
-    let mut microphone = Microphone::new(PeerId::nil(), config).unwrap();
+    let mut microphone = Microphone::new(PeerId::nil(), AudioCodec::Opus, config).unwrap();
     let start = Instant::now();
     let mut arrivals: Vec<(u32, usize)> = (0..packets.len())
         .filter_map(|n| arrival(n).map(|delay| (n as u32 * 20 + delay, n)))
@@ -165,7 +166,12 @@ fn dtx_is_silence_and_not_loss() {
     let dense: Vec<usize> = (0..packets.len()).filter(|&n| sent[n]).collect();
     assert!(dense.len() < packets.len());
     // Packets that are not sent do not take a sequence number.
-    let mut microphone = Microphone::new(PeerId::nil(), &MicrophoneConfig::default()).unwrap();
+    let mut microphone = Microphone::new(
+        PeerId::nil(),
+        AudioCodec::Opus,
+        &MicrophoneConfig::default(),
+    )
+    .unwrap();
     let (start, mut out, mut events) = (Instant::now(), Vec::new(), Vec::new());
     for (sequence, &n) in dense.iter().enumerate() {
         let at = n as u32 * 20;
@@ -260,7 +266,7 @@ proptest! {
         sample_rate in 8_000_u32..=48_000, channels in 1_u16..=2, voice_gating: bool,
     ) {
         let config = MicrophoneConfig { sample_rate, channels, voice_gating, ..MicrophoneConfig::default() };
-        let mut microphone = Microphone::new(PeerId::nil(), &config).unwrap();
+        let mut microphone = Microphone::new(PeerId::nil(), AudioCodec::Opus, &config).unwrap();
         let (mut now, mut out) = (Instant::now(), Vec::new());
         for (n, (jump, timestamp, mut payload, wait)) in garbage.into_iter().enumerate() {
             now += wait * MS;
@@ -290,6 +296,7 @@ fn the_thread_delivers_what_was_said_when_a_peer_leaves() {
     let spoken = onset_ms as usize / 20 + 50;
     let spurt = |n: usize, payload: &[u8]| Spurt {
         begins: n == 0,
+        codec: AudioCodec::Opus,
         packets: vec![packet(Instant::now(), n as u16, n as u32 * 960, payload)],
     };
     for (n, packet) in packets.iter().take(spoken).enumerate() {
@@ -314,7 +321,12 @@ fn the_thread_delivers_what_was_said_when_a_peer_leaves() {
 fn one_packet_is_cheap() {
     let (samples, _) = speech();
     let packets = packets(&samples, 16_000, false);
-    let mut microphone = Microphone::new(PeerId::nil(), &MicrophoneConfig::default()).unwrap();
+    let mut microphone = Microphone::new(
+        PeerId::nil(),
+        AudioCodec::Opus,
+        &MicrophoneConfig::default(),
+    )
+    .unwrap();
     let (now, mut out, mut costs) = (Instant::now(), Vec::new(), Vec::new());
     for (n, packet) in packets.iter().enumerate() {
         let before = Instant::now();

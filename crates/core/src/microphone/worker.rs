@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::hearing::Hearing;
 use super::{Microphone, Spurt};
+use crate::codec::AudioCodec;
 use crate::event::{Event, PeerId};
 use crate::wall_clock::unix_ms;
 
@@ -107,6 +108,7 @@ impl MicrophoneHandle {
 }
 
 struct Listening {
+    codec: AudioCodec,
     microphone: Microphone,
     hearing: Arc<Hearing>,
 }
@@ -145,10 +147,11 @@ fn run(commands: &Receiver<Command>, shared: &Shared) {
 
 impl Speakers {
     fn hear(&mut self, peer: PeerId, hearing: Arc<Hearing>, spurt: Spurt) {
-        if spurt.begins {
+        let known = self.listening.get(&peer);
+        if spurt.begins || known.is_some_and(|known| known.codec != spurt.codec) {
             self.close(peer);
         }
-        if !self.listening.contains_key(&peer) && !self.open(peer, &hearing, spurt.begins) {
+        if !self.listening.contains_key(&peer) && !self.open(peer, &hearing, &spurt) {
             return;
         }
         hearing
@@ -166,12 +169,13 @@ impl Speakers {
     }
 
     /// False if there is no memory for a decoder, or no way to its rate.
-    fn open(&mut self, peer: PeerId, hearing: &Arc<Hearing>, warn: bool) -> bool {
-        match Microphone::new(peer, &hearing.config()) {
+    fn open(&mut self, peer: PeerId, hearing: &Arc<Hearing>, spurt: &Spurt) -> bool {
+        match Microphone::new(peer, spurt.codec, &hearing.config()) {
             Ok(microphone) => {
                 hearing.decoders.fetch_add(1, Relaxed);
                 let hearing = Arc::clone(hearing);
                 let listening = Listening {
+                    codec: spurt.codec,
                     microphone,
                     hearing,
                 };
@@ -179,7 +183,7 @@ impl Speakers {
                 true
             }
             Err(error) => {
-                if warn {
+                if spurt.begins {
                     hearing.events.emit(Event::Warning(error.to_string()));
                 }
                 false

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 
 use super::player::Player;
 use super::queue::PlayoutQueue;
+use super::telephone::Telephone;
 use super::ticker::Ticker;
+use crate::codec::AudioCodec;
 use crate::config::MediaConfig;
 use crate::media::audio::check_audio;
 use crate::media::{AudioChunk, PushOutcome};
@@ -20,11 +22,13 @@ use crate::wall_clock::unix_ms;
 /// 20 ms of encoded sound.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedAudio {
-    /// One Opus packet.
+    /// Of which layer.
+    pub codec: AudioCodec,
+    /// One packet.
     pub data: Bytes,
     /// Where it begins on the 48 kHz clock, which runs on in silence: a multiple of 960.
     pub sample_position: u64,
-    /// Whether a talk-spurt begins here: the RTP marker (RFC 7587 section 4.1).
+    /// Whether a talk-spurt begins here: the RTP marker (RFC 7587 section 4.1, RFC 3551 section 4.1).
     pub spurt_start: bool,
     /// When it is to be heard, in ms of the Unix clock.
     pub wall_ms: f64,
@@ -58,7 +62,8 @@ pub struct AudioPipeline {
 
 struct Shared {
     queue: Mutex<PlayoutQueue>,
-    heard: AtomicBool,
+    /// The layers that somebody listens to, a bit each.
+    heard: AtomicU8,
     chunks: AtomicU64,
     dropped_chunks: AtomicU64,
     packets: AtomicU64,
@@ -79,7 +84,7 @@ impl AudioPipeline {
         let player = Player::new().map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             queue: Mutex::new(PlayoutQueue::new(config.max_audio_queue)),
-            heard: AtomicBool::new(false),
+            heard: AtomicU8::new(0),
             chunks: AtomicU64::new(0),
             dropped_chunks: AtomicU64::new(0),
             packets: AtomicU64::new(0),
@@ -91,6 +96,7 @@ impl AudioPipeline {
         let worker = Worker {
             shared: Arc::clone(&shared),
             player,
+            telephone: None,
             ticker: Ticker::new(now),
             samples: Vec::new(),
             output,
@@ -115,9 +121,10 @@ impl AudioPipeline {
         outcome
     }
 
-    /// Whether anybody listens. While nobody does nothing is encoded, and the queue still plays on.
-    pub fn set_heard(&self, heard: bool) {
-        self.shared.heard.store(heard, Relaxed);
+    /// Says which layers somebody listens to: those are encoded, and no other. The queue plays on also for nobody.
+    pub fn set_heard(&self, codecs: &[AudioCodec]) {
+        let bits = codecs.iter().fold(0, |bits, codec| bits | bit(*codec));
+        self.shared.heard.store(bits, Relaxed);
     }
 
     /// How much waits to be played, in ms.
@@ -142,6 +149,8 @@ impl AudioPipeline {
 struct Worker {
     shared: Arc<Shared>,
     player: Player,
+    /// While somebody listens to G.711.
+    telephone: Option<Telephone>,
     ticker: Ticker,
     samples: Vec<f32>,
     output: Box<dyn FnMut(EncodedAudio) + Send>,
@@ -173,20 +182,50 @@ impl Worker {
         let sound = pulled.map(|pulled| (pulled, self.samples.as_slice()));
         let wall_ms = unix_ms() - millis(now.saturating_duration_since(tick.at));
         let heard = shared.heard.load(Relaxed);
-        match self.player.play(sound, tick.position, wall_ms, heard) {
+        let is_heard = |codec: &AudioCodec| heard & bit(*codec) != 0;
+        let played = self
+            .player
+            .play(sound, tick.position, wall_ms, is_heard(&AudioCodec::Opus));
+        match played {
             Ok(Some(audio)) => {
                 shared.packets.fetch_add(1, Relaxed);
                 (self.output)(audio);
             }
             Ok(None) => {}
-            Err(error) => {
-                if shared.failed_ticks.fetch_add(1, Relaxed) == 0 {
-                    tracing::error!(%error, "cannot encode sound");
-                    (self.warn)(format!("sound not sent: {error}"));
-                }
+            Err(error) => self.on_failure(&error),
+        }
+        let telephone = [AudioCodec::Pcmu, AudioCodec::Pcma]
+            .into_iter()
+            .filter(is_heard);
+        if telephone.clone().next().is_none() {
+            self.telephone = None;
+            return;
+        }
+        if self.telephone.is_none() {
+            match Telephone::new() {
+                Ok(made) => self.telephone = Some(made),
+                Err(error) => self.on_failure(&error),
             }
         }
+        if let Some(player) = &mut self.telephone {
+            let sound = pulled.map(|pulled| (pulled, self.samples.as_slice()));
+            player.play(sound, tick.position, wall_ms, telephone, |audio| {
+                self.shared.packets.fetch_add(1, Relaxed);
+                (self.output)(audio);
+            });
+        }
     }
+
+    fn on_failure(&self, error: &dyn std::fmt::Display) {
+        if self.shared.failed_ticks.fetch_add(1, Relaxed) == 0 {
+            tracing::error!(%error, "cannot encode sound");
+            (self.warn)(format!("sound not sent: {error}"));
+        }
+    }
+}
+
+fn bit(codec: AudioCodec) -> u8 {
+    1 << codec as u8
 }
 
 fn millis(duration: Duration) -> f64 {

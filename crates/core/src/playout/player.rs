@@ -3,6 +3,7 @@
 use super::encoder::OpusEncoder;
 use super::pipeline::EncodedAudio;
 use super::queue::Pulled;
+use crate::codec::AudioCodec;
 
 /// DTX packets of Opus have at most 2 bytes: nothing to hear in them.
 const DTX_BYTES: usize = 2;
@@ -16,7 +17,7 @@ const RESTING_KEEPALIVE_TICKS: u32 = 250;
 const RESTING_AFTER_TICKS: u32 = 750;
 /// After half a second of silence Opus has entered DTX (200 ms), and only the packets that go out are
 /// encoded: an idle avatar costs next to nothing.
-const SETTLED_TICKS: u32 = 25;
+pub(super) const SETTLED_TICKS: u32 = 25;
 
 /// The encoder and what it needs to know of the last ticks.
 pub struct Player {
@@ -66,11 +67,7 @@ impl Player {
         }
         self.quiet_ticks += 1;
         self.silent_ticks = self.silent_ticks.saturating_add(1);
-        let keepalive_ticks = match self.silent_ticks < RESTING_AFTER_TICKS {
-            true => KEEPALIVE_TICKS,
-            false => RESTING_KEEPALIVE_TICKS,
-        };
-        let keepalive = self.quiet_ticks >= keepalive_ticks;
+        let keepalive = self.quiet_ticks >= keepalive_ticks(self.silent_ticks);
         let data = match sound {
             Some((pulled, samples)) => {
                 self.silent_ticks = 0;
@@ -91,10 +88,19 @@ impl Player {
         self.quiet_ticks = 0;
         let spurt_start = sound.is_some() && std::mem::take(&mut self.marker);
         Ok(Some(EncodedAudio {
+            codec: AudioCodec::Opus,
             data,
             sample_position,
             spurt_start,
             wall_ms,
         }))
+    }
+}
+
+/// After so many ticks without a packet one goes out, if nothing was said for `silent_ticks`.
+pub(super) fn keepalive_ticks(silent_ticks: u32) -> u32 {
+    match silent_ticks < RESTING_AFTER_TICKS {
+        true => KEEPALIVE_TICKS,
+        false => RESTING_KEEPALIVE_TICKS,
     }
 }

@@ -22,7 +22,8 @@ const START_WAITED: Duration = Duration::from_millis(40);
 const FADE_FRAMES: usize = 240;
 /// Chunks of one format are joined up to this size: one-sample chunks must not cost an allocation each.
 const JOINED_BYTES: usize = 16 * 1024;
-const RATE: u32 = 48_000;
+/// Samples a second and channel of what is pulled.
+pub const RATE: u32 = 48_000;
 
 /// The queue. Pure: time is an argument.
 pub struct PlayoutQueue {

@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
+use crate::codec::AudioCodec;
 use crate::config::MediaConfig;
 use crate::error::DropReason;
 use crate::media::audio::tests::{correlation, read_wav, residual_db, sine, to_bytes};
@@ -304,7 +305,7 @@ fn the_pipeline_plays_at_real_time_and_stops_at_once() {
     let pool = MediaPool::new(1).unwrap();
     let config = MediaConfig::default();
     let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, Box::new(|_| ())).unwrap();
-    pipeline.set_heard(true);
+    pipeline.set_heard(&[AudioCodec::Opus]);
     let (speech, rate) = read_wav("speech-24k.wav");
     let data = to_bytes(&speech[..rate as usize / 2]);
     assert_eq!(pipeline.push(chunk(&data, rate, 1)), PushOutcome::Queued);

@@ -117,16 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(annex_b: &[u8]) -> Vec<Vec<u8>> {
-        let (mut payloads, mut ends) = (Vec::new(), Vec::new());
-        packetize(annex_b, &mut payloads, &mut ends);
-        let mut start = 0;
-        ends.iter()
-            .map(|&end| {
-                let piece = payloads[start..end as usize].to_vec();
-                start = end as usize;
-                piece
-            })
-            .collect()
+        crate::rtp::testing::cut(|payloads, ends| packetize(annex_b, payloads, ends))
     }
 
     /// The reverse, as a receiver does it.

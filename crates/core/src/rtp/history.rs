@@ -1,4 +1,4 @@
-//! The packets of a track that a receiver may still ask for: one history for all viewers.
+//! The packets of a layer that a receiver may still ask for: one history for all viewers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ mod tests {
         for n in 0..3_000u32 {
             history.push(
                 packetizer
-                    .opus(n.to_be_bytes().to_vec().into(), 0, 0.0, false)
+                    .sound(n.to_be_bytes().to_vec().into(), 0, 0.0, false)
                     .unwrap(),
             );
         }

@@ -1,15 +1,19 @@
 //! Cutting encoded media into RTP packets once, and remembering them for NACK.
 //!
 //! An [`AccessUnit`] is what all viewers share: one encoded frame, or 20 ms of sound, as RTP payloads with
-//! the sequence numbers and the timestamp of the track. A viewer adds its own header and seal.
+//! the sequence numbers and the timestamp of its layer. A viewer adds its own header and seal.
 
 mod clock;
 mod h264;
 mod history;
+mod vp8;
+mod vp9;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+use crate::codec::VideoCodec;
 
 pub use clock::MediaClock;
 pub use history::History;
@@ -18,18 +22,20 @@ pub use history::History;
 /// UDP over IPv6 (48) a packet stays below 1,280 bytes, which every IPv6 path carries (RFC 8200).
 pub const MAX_PAYLOAD: usize = 1_180;
 
-/// The RTP clock of video (RFC 6184).
-pub const VIDEO_CLOCK_HZ: u32 = 90_000;
+/// The number of a picture in VP8 and VP9: 15 bits.
+type PictureId = u16;
 
-/// The RTP clock of Opus (RFC 7587).
-pub const OPUS_CLOCK_HZ: u32 = 48_000;
+const PICTURE_ID_MASK: u16 = 0x7fff;
 
-/// All packets of one track that share a timestamp.
+/// M (RFC 7741, 4.2; RFC 9628, 4.2): the picture ID has 15 bits, not 7.
+const PICTURE_ID_EXTENDED: u8 = 0x80;
+
+/// All packets of one layer that share a timestamp.
 #[derive(Debug)]
 pub struct AccessUnit {
-    /// The track's number of the first packet; never wraps. A viewer's own sequence numbers follow it.
+    /// The layer's number of the first packet; never wraps. A viewer's own sequence numbers follow it.
     pub first_index: u64,
-    /// In the track's clock, before wrapping to 32 bits.
+    /// In the layer's clock, before wrapping to 32 bits.
     pub timestamp: u64,
     /// When it is to be seen or heard, in ms of the Unix clock: the other half of a sender report.
     pub wall_ms: f64,
@@ -84,25 +90,34 @@ impl AccessUnit {
     }
 }
 
-/// Numbers and cuts the access units of one track.
+/// Numbers and cuts the access units of one layer.
 #[derive(Debug, Default)]
 pub struct Packetizer {
     next_index: u64,
+    next_picture: PictureId,
 }
 
 impl Packetizer {
-    /// Cuts one H.264 frame (Annex B). `None` if it holds no NAL unit.
-    pub fn h264(
+    /// Cuts one frame of `codec` (H.264 as Annex B). `None` if there is nothing in it.
+    pub fn picture(
         &mut self,
-        annex_b: &[u8],
+        codec: VideoCodec,
+        frame: &[u8],
         timestamp: u64,
         wall_ms: f64,
         keyframe: bool,
     ) -> Option<Arc<AccessUnit>> {
-        let mut payloads = Vec::with_capacity(annex_b.len() + annex_b.len() / 256 + 16);
-        let mut ends = Vec::with_capacity(annex_b.len() / MAX_PAYLOAD + 2);
-        h264::packetize(annex_b, &mut payloads, &mut ends);
-        self.number(AccessUnit {
+        let mut payloads = Vec::with_capacity(frame.len() + frame.len() / 256 + 16);
+        let mut ends = Vec::with_capacity(frame.len() / MAX_PAYLOAD + 2);
+        let picture_id = self.next_picture;
+        match codec {
+            VideoCodec::H264 => h264::packetize(frame, &mut payloads, &mut ends),
+            VideoCodec::Vp8 => vp8::packetize(frame, picture_id, &mut payloads, &mut ends),
+            VideoCodec::Vp9 => {
+                vp9::packetize(frame, picture_id, keyframe, &mut payloads, &mut ends);
+            }
+        }
+        let unit = self.number(AccessUnit {
             first_index: 0,
             timestamp,
             wall_ms,
@@ -110,21 +125,23 @@ impl Packetizer {
             marker: true,
             payloads: payloads.into(),
             ends,
-        })
+        })?;
+        self.next_picture = (picture_id + 1) & PICTURE_ID_MASK;
+        Some(unit)
     }
 
-    /// Wraps one Opus packet, which is one RTP payload (RFC 7587).
-    pub fn opus(
+    /// Wraps 20 ms of sound, which are one RTP payload (RFC 7587, 4.2; RFC 3551, 4.5). `None` if it is empty.
+    pub fn sound(
         &mut self,
-        packet: Bytes,
+        payload: Bytes,
         timestamp: u64,
         wall_ms: f64,
         spurt_start: bool,
     ) -> Option<Arc<AccessUnit>> {
-        let ends = if packet.is_empty() {
+        let ends = if payload.is_empty() {
             Vec::new()
         } else {
-            vec![packet.len() as u32]
+            vec![payload.len() as u32]
         };
         self.number(AccessUnit {
             first_index: 0,
@@ -132,7 +149,7 @@ impl Packetizer {
             wall_ms,
             keyframe: true,
             marker: spurt_start,
-            payloads: packet,
+            payloads: payload,
             ends,
         })
     }
@@ -144,5 +161,51 @@ impl Packetizer {
         unit.first_index = self.next_index;
         self.next_index = unit.next_index();
         Some(Arc::new(unit))
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    /// The packets that a packetizer makes.
+    pub(super) fn cut(packetize: impl FnOnce(&mut Vec<u8>, &mut Vec<u32>)) -> Vec<Vec<u8>> {
+        let (mut payloads, mut ends) = (Vec::new(), Vec::new());
+        packetize(&mut payloads, &mut ends);
+        let mut start = 0;
+        ends.iter()
+            .map(|&end| {
+                let piece = payloads[start..end as usize].to_vec();
+                start = end as usize;
+                piece
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_numbered_in_15_bits_and_packets_without_end() {
+        let mut packetizer = Packetizer::default();
+        for n in 0..0x1_0010_u64 {
+            let unit = packetizer.picture(VideoCodec::Vp8, &[1; 20], 0, 0.0, n == 0);
+            let unit = unit.unwrap();
+            let id = u16::from_be_bytes([unit.payload(0).unwrap()[2], unit.payload(0).unwrap()[3]]);
+            assert_eq!(u64::from(id), 0x8000 | n & 0x7fff);
+            assert_eq!(unit.first_index, n);
+        }
+    }
+
+    #[test]
+    fn a_frame_without_anything_takes_no_number() {
+        let mut packetizer = Packetizer::default();
+        for codec in VideoCodec::ALL {
+            assert!(packetizer.picture(codec, &[], 0, 0.0, true).is_none());
+        }
+        let unit = packetizer
+            .picture(VideoCodec::Vp9, &[1], 0, 0.0, false)
+            .unwrap();
+        assert_eq!((unit.first_index, unit.payload(0).unwrap()[2]), (0, 0));
     }
 }

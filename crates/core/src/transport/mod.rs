@@ -35,13 +35,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use crate::codec::{PerLayer, VideoCodec};
 use crate::event::{PeerId, PeerState};
 use crate::microphone::{Hearing, Spurt};
 
 pub use counters::NetworkStats;
 pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
 pub use network::{MAX_THREADS, Network, NetworkConfig, StreamHandle};
-pub use outlet::Track;
 pub use sdp::{AnswerParameters, MicrophoneTrack, Offer, OfferError};
 
 /// One avatar's stream within the process.
@@ -61,10 +61,10 @@ pub trait StreamDelegate: Send + Sync + 'static {
     fn state(&self, peer: PeerId, state: PeerState);
     /// A peer's transport is over; nothing more comes of it.
     fn gone(&self, peer: PeerId);
-    /// Somebody cannot go on without a keyframe.
-    fn keyframe_wanted(&self);
-    /// How many peers receive video and audio.
-    fn audience(&self, viewers: usize, listeners: usize);
+    /// Somebody cannot go on without a keyframe of this layer.
+    fn keyframe_wanted(&self, codec: VideoCodec);
+    /// How many peers receive each layer.
+    fn audience(&self, audience: &PerLayer<usize>);
     /// What it wants of its peers' microphones; asked once.
     fn hearing(&self) -> Arc<Hearing>;
     /// What came of a peer's microphone, as far as that is wanted.
@@ -76,23 +76,29 @@ pub trait StreamDelegate: Send + Sync + 'static {
 #[cfg(test)]
 mod testing {
     use super::*;
+    use crate::codec::{AudioCodec, Layer};
     use parking_lot::Mutex;
 
     /// A stream that writes down what it is told.
     #[derive(Default)]
     pub(crate) struct Told {
-        pub(crate) keyframes_wanted: Mutex<usize>,
-        pub(crate) audiences: Mutex<Vec<(usize, usize)>>,
+        pub(crate) keyframes_wanted: Mutex<Vec<VideoCodec>>,
+        /// How many receive H.264, VP8 and Opus.
+        pub(crate) audiences: Mutex<Vec<(usize, usize, usize)>>,
     }
 
     impl StreamDelegate for Told {
         fn state(&self, _: PeerId, _: PeerState) {}
         fn gone(&self, _: PeerId) {}
-        fn keyframe_wanted(&self) {
-            *self.keyframes_wanted.lock() += 1;
+        fn keyframe_wanted(&self, codec: VideoCodec) {
+            self.keyframes_wanted.lock().push(codec);
         }
-        fn audience(&self, viewers: usize, listeners: usize) {
-            self.audiences.lock().push((viewers, listeners));
+        fn audience(&self, audience: &PerLayer<usize>) {
+            self.audiences.lock().push((
+                audience[Layer::Video(VideoCodec::H264)],
+                audience[Layer::Video(VideoCodec::Vp8)],
+                audience[Layer::Audio(AudioCodec::Opus)],
+            ));
         }
         fn hearing(&self) -> Arc<Hearing> {
             Hearing::new(&Default::default(), Arc::new(|_: crate::event::Event| ()))

@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use super::counters::NetworkStats;
 use super::dtls::Identity;
 use super::ice::{Credentials, RemoteCandidate};
-use super::outlet::Track;
 use super::peer::PeerSetup;
 use super::sdp::{AnswerParameters, Offer, Ssrcs, candidate_lines};
 use super::shard::{
@@ -21,6 +20,7 @@ use super::shard::{
 };
 use super::socket::Sockets;
 use super::{StreamDelegate, StreamId};
+use crate::codec::Layer;
 use crate::error::StartError;
 use crate::event::PeerId;
 use crate::microphone::Hearing;
@@ -306,13 +306,13 @@ impl StreamHandle {
         self.network.command(0, Command::AskStunServers { servers });
     }
 
-    /// Sends one access unit to every viewer.
-    pub fn publish(&self, track: Track, unit: Arc<AccessUnit>) {
+    /// Sends one access unit to everybody who receives its layer.
+    pub fn publish(&self, layer: Layer, unit: Arc<AccessUnit>) {
         let published = Instant::now();
         for post in self.posts_with_peers() {
             let is_taken = post.publish(Publication {
                 stream: self.id,
-                track,
+                layer,
                 unit: unit.clone(),
                 published,
             });
@@ -420,6 +420,7 @@ fn candidates(local: &[SocketAddr], announced: &[IpAddr], loopback: bool) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::Preferences;
     use crate::transport::testing::Told;
 
     fn addresses(list: &[&str]) -> Vec<SocketAddr> {
@@ -475,7 +476,8 @@ mod tests {
         server.send_to(&answer, from).unwrap();
         let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
-            let offer = Offer::parse(include_str!("chromium-offer.sdp")).unwrap();
+            let sdp = include_str!("chromium-offer.sdp");
+            let offer = Offer::parse(sdp, &Preferences::default()).unwrap();
             let (sdp, candidates) = stream.answer(PeerId::from_u128(1), offer, &[], true);
             let told = |line: &String| line.contains("203.0.113.9 40000 typ srflx");
             if candidates.iter().any(told) {

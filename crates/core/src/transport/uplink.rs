@@ -11,7 +11,9 @@ use bytes::Bytes;
 use super::opener::Opener;
 use super::rtp_header::{RtpHeader, payload_type};
 use super::sdp::MicrophoneTrack;
-use crate::microphone::{Activity, Attention, Hearing, MicrophonePacket, PreRoll, Spurt, Verdict};
+use crate::microphone::{
+    Activity, Attention, CLOCK_HZ, Hearing, MicrophonePacket, PreRoll, Spurt, Verdict,
+};
 
 /// One peer's microphone.
 pub(super) struct Uplink {
@@ -53,9 +55,13 @@ impl Uplink {
             self.activity.interrupt();
             self.pre_roll.release();
         }
-        let Some(header) = RtpHeader::parse(packet) else {
+        let Some(mut header) = RtpHeader::parse(packet) else {
             return;
         };
+        // G.711 counts at 8 kHz. A product wraps as its factor does, so that differences stay right.
+        header.timestamp = header
+            .timestamp
+            .wrapping_mul(CLOCK_HZ / track.codec.clock_hz());
         let id = track.level_extension;
         let level = id.and_then(|id| header.audio_level(packet, id));
         let release = self.hearing.release();
@@ -85,6 +91,7 @@ impl Uplink {
                 None => false,
             },
         };
+        out.codec = track.codec;
         if is_genuine {
             self.activity.learn(now, level, verdict);
         }

@@ -12,6 +12,7 @@ use super::limit::{Bucket, Rate};
 use super::rtcp::{SenderInfo, sender_report};
 use super::sdp::{SendTrack, Ssrcs};
 use super::srtp::{RTP_HEADER, Sealer};
+use crate::codec::{AudioCodec, Layer, VideoCodec};
 use crate::rtp::{AccessUnit, History, MediaClock};
 
 use self::sender::Sender;
@@ -36,24 +37,6 @@ const KEYFRAME_REQUESTS: Rate = Rate {
 /// Between two sender reports while media flows. RFC 3550, 6.2 asks for 5 s or more of a large session; browsers
 /// send one a second, since lip-sync hangs on them.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// One kind of media that a stream carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Track {
-    /// 90 kHz, starts at keyframes.
-    Video,
-    /// 48 kHz, starts anywhere.
-    Audio,
-}
-
-impl Track {
-    fn clock_hz(self) -> u32 {
-        match self {
-            Self::Video => crate::rtp::VIDEO_CLOCK_HZ,
-            Self::Audio => crate::rtp::OPUS_CLOCK_HZ,
-        }
-    }
-}
 
 /// One connected viewer as the fan-out sees it.
 pub(super) struct Outlet {
@@ -104,12 +87,20 @@ impl Outlet {
         set_track(&mut self.audio, audio, ssrcs.audio, None);
     }
 
-    pub(super) fn receives(&self, track: Track) -> bool {
-        let sender = match track {
-            Track::Video => &self.video,
-            Track::Audio => &self.audio,
-        };
-        sender.as_ref().is_some_and(|sender| !sender.paused)
+    /// The layer of pictures that it receives.
+    pub(super) fn video(&self) -> Option<VideoCodec> {
+        match running(&self.video)?.layer {
+            Layer::Video(codec) => Some(codec),
+            Layer::Audio(_) => None,
+        }
+    }
+
+    /// The layer of sound that it receives.
+    pub(super) fn audio(&self) -> Option<AudioCodec> {
+        match running(&self.audio)?.layer {
+            Layer::Audio(codec) => Some(codec),
+            Layer::Video(_) => None,
+        }
     }
 
     /// Packets of both tracks in all; wraps.
@@ -120,9 +111,7 @@ impl Outlet {
 
     /// Whether the viewer cannot go on without a keyframe.
     pub(super) fn waits_for_keyframe(&self) -> bool {
-        self.video
-            .as_ref()
-            .is_some_and(|video| video.waits_for_keyframe && !video.paused)
+        running(&self.video).is_some_and(|video| video.waits_for_keyframe)
     }
 
     /// Whether a keyframe is to be made because this viewer asks for one of the track `ssrc`.
@@ -135,21 +124,23 @@ impl Outlet {
         granted
     }
 
-    /// Sends one access unit, unless the viewer waits for a keyframe and this is none. A full socket (no more than
+    /// Sends one access unit of a layer that the viewer receives, unless the viewer waits for a keyframe and this is none. A full socket (no more than
     /// that is told) makes it wait: what follows refers to what was lost, and cannot be decoded.
     pub(super) fn send(
         &mut self,
-        track: Track,
+        layer: Layer,
         unit: &AccessUnit,
         scratch: &mut Scratch,
         wire: &impl Wire,
         counters: &Counters,
     ) {
-        let sender = match track {
-            Track::Video => &mut self.video,
-            Track::Audio => &mut self.audio,
+        let sender = match layer {
+            Layer::Video(_) => &mut self.video,
+            Layer::Audio(_) => &mut self.audio,
         };
-        let Some(sender) = sender else { return };
+        let Some(sender) = sender.as_mut().filter(|sender| sender.layer == layer) else {
+            return;
+        };
         if sender.paused || sender.waits_for_keyframe && !unit.keyframe {
             let lost = sender.is_blocked && !sender.paused;
             return counters.blocked_units.add(lost.into());
@@ -171,7 +162,7 @@ impl Outlet {
         match scratch.flush(self.local, self.remote, wire) {
             Err(error) if is_full(&error) => {
                 counters.blocked_units.add(1);
-                if track == Track::Video {
+                if matches!(layer, Layer::Video(_)) {
                     sender.waits_for_keyframe = true;
                     sender.is_blocked = true;
                 }
@@ -187,7 +178,7 @@ impl Outlet {
         }
     }
 
-    /// Answers a NACK from the track's shared history: as RTX (RFC 4588) where negotiated, else the same
+    /// Answers a NACK from the history of the layer of pictures: as RTX (RFC 4588) where negotiated, else the same
     /// packet bit by bit, since a GCM nonce must never seal two different packets.
     pub(super) fn retransmit(
         &mut self,
@@ -242,36 +233,34 @@ impl Outlet {
     }
 
     /// Sends sender reports, if any are due, in one compound packet: once a second while media flows, and as soon as
-    /// a track begins. `newest` is each track's last access unit; a report extends its clock to `now_ms`.
-    pub(super) fn report(
+    /// a track begins. `newest` gives each layer's last access unit; a report extends its clock to `now_ms`.
+    pub(super) fn report<'a>(
         &mut self,
         now: Instant,
         now_ms: f64,
-        newest: [Option<&AccessUnit>; 2],
+        newest: impl Fn(Layer) -> Option<&'a AccessUnit>,
         wire: &impl Wire,
     ) {
-        let senders = [
-            (&mut self.video, Track::Video),
-            (&mut self.audio, Track::Audio),
-        ];
+        let senders = [&mut self.video, &mut self.audio];
         let is_due = now >= self.next_report;
         let due = |sender: &Sender| sender.has_news() && is_due || sender.is_unreported();
         if !senders
             .iter()
-            .any(|(sender, _)| sender.as_ref().is_some_and(due))
+            .any(|sender| sender.as_ref().is_some_and(due))
         {
             return;
         }
         // Spread, so that viewers who joined together do not all have their report in the same turn.
         self.next_report = now + REPORT_INTERVAL.mul_f32(0.9 + 0.2 * rand::random::<f32>());
         let mut compound = Vec::new();
-        for ((sender, track), unit) in senders.into_iter().zip(newest) {
-            let has_news = |sender: &&mut Sender| sender.has_news() || sender.is_unreported();
-            let (Some(sender), Some(unit)) = (sender.as_mut().filter(has_news), unit) else {
+        let has_news = |sender: &&mut Sender| sender.has_news() || sender.is_unreported();
+        for sender in senders.into_iter().flatten().filter(has_news) {
+            let Some(unit) = newest(sender.layer) else {
                 continue;
             };
             sender.mark_reported();
-            let since = MediaClock::ticks((now_ms - unit.wall_ms).max(0.0), track.clock_hz());
+            let clock_hz = sender.layer.clock_hz();
+            let since = MediaClock::ticks((now_ms - unit.wall_ms).max(0.0), clock_hz);
             compound.extend(sender_report(&SenderInfo {
                 ssrc: sender.ssrc,
                 wall_ms: now_ms.max(unit.wall_ms),
@@ -284,6 +273,11 @@ impl Outlet {
             let _ = wire.send(self.local, self.remote, &sealed, sealed.len());
         }
     }
+}
+
+/// The sender of a track that the viewer wants.
+fn running(sender: &Option<Sender>) -> Option<&Sender> {
+    sender.as_ref().filter(|sender| !sender.paused)
 }
 
 fn set_track(

@@ -1,17 +1,20 @@
 //! One track as one viewer knows it: its sequence numbers, and how they stand to the track's packets. Pure.
 
+use crate::codec::Layer;
 use crate::transport::sdp::SendTrack;
 
 /// The RTP of one track to one viewer.
 ///
-/// Sequence numbers follow the track's packet numbers from an anchor on. What was not sent to this viewer leaves no
+/// Sequence numbers follow the layer's packet numbers from an anchor on. What was not sent to this viewer leaves no
 /// gap: the anchor moves, and packets from before it cannot be asked for any more.
 pub(super) struct Sender {
+    /// What it is sent.
+    pub(super) layer: Layer,
     pub(super) ssrc: u32,
     pub(super) payload_type: u8,
     pub(super) rtx: Option<RtxSender>,
     anchor: Anchor,
-    /// The track's number after the last packet sent; none before the first, and after the anchor was lifted.
+    /// The layer's number after the last packet sent; none before the first, and after the anchor was lifted.
     next_index: Option<u64>,
     pub(super) waits_for_keyframe: bool,
     /// It waits because the socket was full.
@@ -32,7 +35,7 @@ pub(super) struct RtxSender {
     pub(super) next_sequence: u64,
 }
 
-/// A packet of the track and what it is called here.
+/// A packet of the layer and what it is called here.
 #[derive(Debug, Clone, Copy)]
 struct Anchor {
     index: u64,
@@ -44,6 +47,7 @@ impl Sender {
     pub(super) fn new(ssrc: u32, track: SendTrack, rtx_ssrc: Option<u32>) -> Self {
         let rtx = rtx_ssrc.zip(track.rtx_payload_type);
         Self {
+            layer: track.layer,
             ssrc,
             payload_type: track.payload_type,
             rtx: rtx.map(|(ssrc, payload_type)| RtxSender {
@@ -67,11 +71,12 @@ impl Sender {
 
     /// Follows a new offer, which has the track.
     pub(super) fn resume(&mut self, track: SendTrack) {
-        self.waits_for_keyframe |= self.paused;
+        self.waits_for_keyframe |= self.paused || self.layer != track.layer;
         self.paused = false;
-        if self.payload_type != track.payload_type {
-            // A packet sent again would carry another header under the same nonce.
+        if (self.layer, self.payload_type) != (track.layer, track.payload_type) {
+            // A packet sent again would be another one, or carry another header, under the same nonce.
             self.lift_anchor();
+            self.layer = track.layer;
             self.payload_type = track.payload_type;
         }
         if let Some((rtx, payload_type)) = self.rtx.as_mut().zip(track.rtx_payload_type) {
@@ -96,14 +101,14 @@ impl Sender {
         }
     }
 
-    /// What the track's packet `index` is called here, if it was sent since the anchor moved.
+    /// What the layer's packet `index` is called here, if it was sent since the anchor moved.
     pub(super) fn sequence(&self, index: u64) -> Option<u64> {
         let is_sent = index < self.next_index?;
         let offset = index.checked_sub(self.anchor.index).filter(|_| is_sent)?;
         Some(self.anchor.sequence + offset)
     }
 
-    /// The track's number of the packet that was sent last under `sequence`.
+    /// The layer's number of the packet that was sent last under `sequence`.
     pub(super) fn index(&self, sequence: u16) -> Option<u64> {
         let newest = self.sequence(self.next_index?.checked_sub(1)?)?;
         let behind = (newest as u16).wrapping_sub(sequence);
@@ -136,8 +141,10 @@ fn initial_sequence() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::VideoCodec;
 
     const TRACK: SendTrack = SendTrack {
+        layer: Layer::Video(VideoCodec::H264),
         payload_type: 96,
         rtx_payload_type: None,
     };
@@ -196,11 +203,29 @@ mod tests {
         assert_eq!(sender.index(105), Some(55));
         sender.resume(SendTrack {
             payload_type: 97,
-            rtx_payload_type: None,
+            ..TRACK
         });
         assert_eq!((sender.index(105), sender.sequence(55)), (None, None));
         sender.advance(60, 61);
         assert_eq!(sender.sequence(60), Some(110));
+    }
+
+    #[test]
+    fn another_layer_goes_on_with_the_next_number_and_a_keyframe() {
+        let mut sender = sender(100);
+        sender.advance(50, 60);
+        sender.waits_for_keyframe = false;
+        sender.resume(SendTrack {
+            layer: Layer::Video(VideoCodec::Vp8),
+            ..TRACK
+        });
+        assert!(sender.waits_for_keyframe);
+        assert_eq!((sender.index(105), sender.sequence(55)), (None, None));
+        sender.advance(3, 5);
+        assert_eq!(
+            (sender.sequence(3), sender.index(111)),
+            (Some(110), Some(4))
+        );
     }
 
     #[test]

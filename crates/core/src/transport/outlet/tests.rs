@@ -1,10 +1,13 @@
 use std::cell::RefCell;
 
 use super::*;
+use crate::codec::{AudioCodec, Layer, VideoCodec};
 use crate::rtp::Packetizer;
 use crate::transport::srtp::Keys;
 
 const PATH: (&str, &str) = ("127.0.0.1:1", "127.0.0.1:2");
+
+const H264: Layer = Layer::Video(VideoCodec::H264);
 
 fn sealer() -> Sealer {
     let provider = rtc_crypto::default_provider().unwrap();
@@ -22,8 +25,9 @@ fn sealer() -> Sealer {
 
 /// A viewer with RTX.
 fn outlet(now: Instant) -> Outlet {
-    let track = |payload_type, rtx_payload_type| {
+    let track = |layer, payload_type, rtx_payload_type| {
         Some(SendTrack {
+            layer,
             payload_type,
             rtx_payload_type,
         })
@@ -38,7 +42,10 @@ fn outlet(now: Instant) -> Outlet {
         now,
         path,
         sealer(),
-        (track(96, Some(97)), track(111, None)),
+        (
+            track(H264, 96, Some(97)),
+            track(Layer::Audio(AudioCodec::Opus), 111, None),
+        ),
         ssrcs,
     )
 }
@@ -108,7 +115,13 @@ impl Rig {
     fn frame(&mut self, keyframe: bool) {
         let unit = self
             .packetizer
-            .h264(&[0, 0, 0, 1, 0x65, 1, 2, 3], 0, 0.0, keyframe)
+            .picture(
+                VideoCodec::H264,
+                &[0, 0, 0, 1, 0x65, 1, 2, 3],
+                0,
+                0.0,
+                keyframe,
+            )
             .unwrap();
         let Self {
             outlet,
@@ -117,7 +130,7 @@ impl Rig {
             counters,
             ..
         } = self;
-        outlet.send(Track::Video, &unit, scratch, cable, counters);
+        outlet.send(H264, &unit, scratch, cable, counters);
         self.history.push(unit);
     }
 
@@ -135,7 +148,12 @@ impl Rig {
     }
 
     fn report(&mut self) -> usize {
-        let newest = [self.history.newest().map(AsRef::as_ref), None];
+        let newest = |layer| {
+            self.history
+                .newest()
+                .filter(|_| layer == H264)
+                .map(AsRef::as_ref)
+        };
         self.outlet.report(self.now, 0.0, newest, &self.cable);
         self.cable.taken().len()
     }
@@ -207,6 +225,7 @@ fn what_a_viewer_waited_through_leaves_no_gap_in_its_sequence_numbers() {
     );
     rig.frame(false);
     let track = SendTrack {
+        layer: H264,
         payload_type: 96,
         rtx_payload_type: Some(97),
     };

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::offer::AUDIO_LEVEL;
-use super::{Direction, DtlsRole, Line, Offer, Section, Ssrcs};
+use super::formats::{AUDIO_LEVEL, encoding};
+use super::{DtlsRole, Line, Offer, RtpSection, Section, Ssrcs};
+use crate::codec::{AudioCodec, Layer};
 use crate::transport::Credentials;
 
 /// Our half of an answer.
@@ -92,40 +93,7 @@ impl Line {
             }
         }
         match section {
-            Section::Audio(section) => {
-                let pt = section.payload_type;
-                let _ = write!(
-                    sdp,
-                    "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} {}{}\r\n",
-                    section.format_parameters,
-                    if section.direction.receive && ours.silence_may_be_left_out {
-                        ";usedtx=1"
-                    } else {
-                        ""
-                    }
-                );
-                if let Some(id) = section.level_extension {
-                    // We only read it.
-                    let _ = write!(sdp, "a=extmap:{id}/recvonly {AUDIO_LEVEL}\r\n");
-                }
-                write_rtp(sdp, section.direction, "audio", ours.ssrcs.audio, None);
-            }
-            Section::Video(section) => {
-                let pt = section.payload_type;
-                let _ = write!(
-                    sdp,
-                    "a=rtpmap:{pt} H264/90000\r\na=fmtp:{pt} {}\r\n",
-                    section.format_parameters
-                );
-                for kind in &section.feedback {
-                    let _ = write!(sdp, "a=rtcp-fb:{pt} {kind}\r\n");
-                }
-                if let Some(rtx) = section.rtx_payload_type {
-                    let _ = write!(sdp, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
-                }
-                let rtx = section.rtx_payload_type.map(|_| ours.ssrcs.video_rtx);
-                write_rtp(sdp, section.direction, "video", ours.ssrcs.video, rtx);
-            }
+            Section::Audio(section) | Section::Video(section) => section.write(sdp, ours),
             Section::DataChannel { .. } => {
                 sdp.push_str("a=sctp-port:5000\r\na=max-message-size:65536\r\n");
             }
@@ -134,25 +102,47 @@ impl Line {
     }
 }
 
-fn write_rtp(sdp: &mut String, direction: Direction, track: &str, ssrc: u32, rtx: Option<u32>) {
-    let _ = write!(
-        sdp,
-        "a=rtcp-mux\r\na=rtcp-rsize\r\na={}\r\n",
-        direction.as_str()
-    );
-    if !direction.send {
-        return;
-    }
-    // One MediaStream for both tracks: browsers keep the tracks of one stream in lip-sync.
-    let _ = write!(sdp, "a=msid:avatar {track}\r\n");
-    if let Some(rtx) = rtx {
-        let _ = write!(sdp, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
-    }
-    for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
-        let _ = write!(
-            sdp,
-            "a=ssrc:{ssrc} cname:avatar\r\na=ssrc:{ssrc} msid:avatar {track}\r\n"
-        );
+impl RtpSection {
+    fn write(&self, sdp: &mut String, ours: &AnswerParameters<'_>) {
+        let pt = self.payload_type;
+        let _ = write!(sdp, "a=rtpmap:{pt} {}\r\n", encoding(self.layer));
+        if !self.parameters.is_empty() {
+            let is_opus = self.layer == Layer::Audio(AudioCodec::Opus);
+            let may_pause = is_opus && self.direction.receive && ours.silence_may_be_left_out;
+            let pauses = if may_pause { ";usedtx=1" } else { "" };
+            let _ = write!(sdp, "a=fmtp:{pt} {}{pauses}\r\n", self.parameters);
+        }
+        for kind in &self.feedback {
+            let _ = write!(sdp, "a=rtcp-fb:{pt} {kind}\r\n");
+        }
+        if let Some(rtx) = self.rtx_payload_type {
+            let _ = write!(sdp, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
+        }
+        if let Some(id) = self.level_extension {
+            // We only read it.
+            let _ = write!(sdp, "a=extmap:{id}/recvonly {AUDIO_LEVEL}\r\n");
+        }
+        let direction = self.direction.as_str();
+        let _ = write!(sdp, "a=rtcp-mux\r\na=rtcp-rsize\r\na={direction}\r\n");
+        if !self.direction.send {
+            return;
+        }
+        let (track, ssrc) = match self.layer {
+            Layer::Video(_) => ("video", ours.ssrcs.video),
+            Layer::Audio(_) => ("audio", ours.ssrcs.audio),
+        };
+        // One MediaStream for both tracks: browsers keep the tracks of one stream in lip-sync.
+        let _ = write!(sdp, "a=msid:avatar {track}\r\n");
+        let rtx = self.rtx_payload_type.map(|_| ours.ssrcs.video_rtx);
+        if let Some(rtx) = rtx {
+            let _ = write!(sdp, "a=ssrc-group:FID {ssrc} {rtx}\r\n");
+        }
+        for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
+            let _ = write!(
+                sdp,
+                "a=ssrc:{ssrc} cname:avatar\r\na=ssrc:{ssrc} msid:avatar {track}\r\n"
+            );
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The narrow answerer: what we need of an offer (RFC 8829, RFC 9143 BUNDLE), and the answer to it.
 
 mod answer;
+mod formats;
 mod offer;
 
 use super::ice::Credentials;
+use crate::codec::{AudioCodec, Layer};
 
 pub use answer::AnswerParameters;
 pub(super) use answer::candidate_lines;
@@ -39,10 +41,12 @@ impl Direction {
 /// What was agreed for one kind of media.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct RtpSection {
+    layer: Layer,
     direction: Direction,
     payload_type: u8,
     rtx_payload_type: Option<u8>,
-    format_parameters: String,
+    /// Of the `a=fmtp` line; empty for none.
+    parameters: String,
     /// `a=rtcp-fb` of the payload type: what the viewer may ask for.
     feedback: Vec<&'static str>,
     /// The name, in its packets, of the level of what the offerer sends (RFC 6464).
@@ -78,8 +82,6 @@ pub struct Offer {
     pub dtls_role: DtlsRole,
     /// `a=candidate` values that came with the offer.
     pub candidates: Vec<String>,
-    /// The codecs of a video section that has none of ours.
-    pub unusable_video: Option<Vec<String>>,
     /// Whether its extensions may be written in both forms (RFC 8285, 6).
     mixed_extensions: bool,
     lines: Vec<Line>,
@@ -88,6 +90,8 @@ pub struct Offer {
 /// What a viewer receives of one track, and under which payload types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendTrack {
+    /// The encoding.
+    pub layer: Layer,
     /// RTP payload type.
     pub payload_type: u8,
     /// RTX payload type (RFC 4588), where negotiated.
@@ -97,6 +101,8 @@ pub struct SendTrack {
 /// What a viewer sends of its microphone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MicrophoneTrack {
+    /// How it is encoded.
+    pub codec: AudioCodec,
     /// RTP payload type.
     pub payload_type: u8,
     /// Which header extension tells how loud a packet is (RFC 6464), where negotiated.
@@ -134,10 +140,7 @@ impl Offer {
     /// The offerer's microphone.
     pub fn microphone(&self) -> Option<MicrophoneTrack> {
         self.lines.iter().find_map(|line| match &line.section {
-            Section::Audio(section) if section.direction.receive => Some(MicrophoneTrack {
-                payload_type: section.payload_type,
-                level_extension: section.level_extension,
-            }),
+            Section::Audio(section) if section.direction.receive => section.microphone(),
             _ => None,
         })
     }
@@ -163,9 +166,21 @@ impl Offer {
 impl RtpSection {
     fn sends(&self) -> Option<SendTrack> {
         self.direction.send.then_some(SendTrack {
+            layer: self.layer,
             payload_type: self.payload_type,
             rtx_payload_type: self.rtx_payload_type,
         })
+    }
+
+    fn microphone(&self) -> Option<MicrophoneTrack> {
+        match self.layer {
+            Layer::Audio(codec) => Some(MicrophoneTrack {
+                codec,
+                payload_type: self.payload_type,
+                level_extension: self.level_extension,
+            }),
+            Layer::Video(_) => None,
+        }
     }
 }
 
@@ -176,8 +191,13 @@ mod tests {
     use rtc_sdp::description::session::SessionDescription;
 
     use super::*;
+    use crate::codec::{Preferences, VideoCodec};
 
     const OFFER: &str = include_str!("../chromium-offer.sdp");
+
+    fn parse(sdp: &str) -> Result<Offer, OfferError> {
+        Offer::parse(sdp, &Preferences::default())
+    }
 
     fn answer(offer: &Offer) -> String {
         answer_with(offer, true)
@@ -205,16 +225,18 @@ mod tests {
 
     #[test]
     fn chromium_gets_constrained_baseline_with_rtx_opus_and_a_data_channel() {
-        let offer = Offer::parse(OFFER).unwrap();
+        let offer = parse(OFFER).unwrap();
         assert_eq!(offer.dtls_role, DtlsRole::Server);
         assert_eq!(
             offer.video(),
             Some(SendTrack {
+                layer: Layer::Video(VideoCodec::H264),
                 payload_type: 108,
                 rtx_payload_type: Some(109)
             })
         );
         let microphone = MicrophoneTrack {
+            codec: AudioCodec::Opus,
             payload_type: 111,
             level_extension: Some(1),
         };
@@ -243,7 +265,7 @@ mod tests {
     #[test]
     fn only_feedback_that_was_offered_is_answered() {
         let video = |sdp: &str| {
-            let sdp = answer(&Offer::parse(sdp).unwrap());
+            let sdp = answer(&parse(sdp).unwrap());
             let section = sdp.split("m=video").nth(1).unwrap().to_owned();
             let lines = section.lines().filter(|line| line.starts_with("a=rtcp-fb"));
             lines.map(str::to_owned).collect::<Vec<_>>()
@@ -263,14 +285,14 @@ mod tests {
             .next()
             .unwrap()
             .replace("BUNDLE 0 1 2", "BUNDLE 0");
-        let offer = Offer::parse(&audio_only).unwrap();
+        let offer = parse(&audio_only).unwrap();
         assert_eq!(offer.video(), None);
         assert!(!answer(&offer).contains("m=video"));
     }
 
     /// The audio section of the answer to Chromium's offer, changed.
     fn audio(change: impl Fn(&str) -> String, silence_may_be_left_out: bool) -> String {
-        let offer = Offer::parse(&change(OFFER)).unwrap();
+        let offer = parse(&change(OFFER)).unwrap();
         let sdp = answer_with(&offer, silence_may_be_left_out);
         let audio = sdp.split("m=").nth(1).unwrap();
         assert!(audio.starts_with("audio"));
@@ -279,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_level_of_a_microphone_is_agreed_on_under_the_offered_name() {
-        let extmap = format!("a=extmap:1 {}", offer::AUDIO_LEVEL);
+        let extmap = format!("a=extmap:1 {}", formats::AUDIO_LEVEL);
         for (offered, answered) in [
             ("a=extmap:1 ", Some("a=extmap:1/recvonly ")),
             ("a=extmap:1/sendonly ", Some("a=extmap:1/recvonly ")),
@@ -291,10 +313,10 @@ mod tests {
             ("a=extmap:256 ", None),
             ("a=extmap: ", None),
         ] {
-            let line = format!("{offered}{}", offer::AUDIO_LEVEL);
+            let line = format!("{offered}{}", formats::AUDIO_LEVEL);
             let audio = audio(|sdp| sdp.replace(&extmap, &line), true);
             let found = audio.lines().find(|line| line.starts_with("a=extmap:"));
-            let expected = answered.map(|name| format!("{name}{}", offer::AUDIO_LEVEL));
+            let expected = answered.map(|name| format!("{name}{}", formats::AUDIO_LEVEL));
             assert_eq!(found, expected.as_deref(), "{offered}");
         }
     }
@@ -312,7 +334,7 @@ mod tests {
             !audio.contains("extmap") && !audio.contains("usedtx"),
             "{audio}"
         );
-        assert_eq!(Offer::parse(&change("")).unwrap().microphone(), None);
+        assert_eq!(parse(&change("")).unwrap().microphone(), None);
     }
 
     #[test]
@@ -331,21 +353,128 @@ mod tests {
         let without = OFFER
             .replace(&format!("{mixed}\r\n"), "")
             .replace(&format!("{mixed}\n"), "");
-        assert!(answer(&Offer::parse(OFFER).unwrap()).contains(mixed));
-        assert!(!answer(&Offer::parse(&without).unwrap()).contains(mixed));
+        assert!(answer(&parse(OFFER).unwrap()).contains(mixed));
+        assert!(!answer(&parse(&without).unwrap()).contains(mixed));
+    }
+
+    fn preferring(video: &[VideoCodec], audio: &[AudioCodec]) -> Preferences {
+        Preferences {
+            video: video.to_vec(),
+            audio: audio.to_vec(),
+        }
+    }
+
+    /// Chromium's offer without some of its codecs.
+    fn without(names: &[&str]) -> String {
+        names.iter().fold(OFFER.to_owned(), |sdp, name| {
+            let gone = sdp.replace(&format!(" {name}/"), " none/");
+            assert_ne!(gone, sdp, "{name} is offered");
+            gone
+        })
     }
 
     #[test]
-    fn an_offer_without_h264_is_told_apart_and_keeps_its_sound() {
-        let offer = Offer::parse(&OFFER.replace("H264/90000", "AV1/90000")).unwrap();
-        assert_eq!(offer.video(), None);
-        assert!(
-            offer
-                .unusable_video
-                .as_ref()
-                .unwrap()
-                .contains(&"AV1".to_owned())
+    fn each_viewer_gets_the_first_of_the_preferences_that_it_has() {
+        use AudioCodec::{Opus, Pcma, Pcmu};
+        use VideoCodec::{H264, Vp8, Vp9};
+        for (video, sdp, expected) in [
+            (&[H264, Vp8, Vp9][..], OFFER.to_owned(), H264),
+            (&[Vp8, H264, Vp9], OFFER.to_owned(), Vp8),
+            (&[Vp9, Vp8], OFFER.to_owned(), Vp9),
+            (&[H264, Vp8, Vp9], without(&["H264"]), Vp8),
+            (&[H264, Vp8, Vp9], without(&["H264", "VP8"]), Vp9),
+        ] {
+            let offer = Offer::parse(&sdp, &preferring(video, &[Opus])).unwrap();
+            assert_eq!(offer.video().unwrap().layer, Layer::Video(expected));
+            let answer = answer(&offer);
+            let section = answer.split("m=video").nth(1).unwrap();
+            let maps: Vec<&str> = section
+                .lines()
+                .filter(|line| line.starts_with("a=rtpmap"))
+                .collect();
+            assert_eq!(maps.len(), 2, "{maps:?}");
+            assert!(maps[0].ends_with(&format!(" {expected}/90000")), "{maps:?}");
+            assert!(maps[1].ends_with(" rtx/90000"), "{maps:?}");
+        }
+        for (audio, sdp, expected) in [
+            (&[Opus, Pcmu, Pcma][..], OFFER.to_owned(), Opus),
+            (&[Pcma, Opus], OFFER.to_owned(), Pcma),
+            (&[Opus, Pcmu, Pcma], without(&["opus"]), Pcmu),
+            (&[Opus, Pcmu, Pcma], without(&["opus", "PCMU"]), Pcma),
+        ] {
+            let offer = Offer::parse(&sdp, &preferring(&[H264], audio)).unwrap();
+            assert_eq!(offer.audio().unwrap().layer, Layer::Audio(expected));
+            assert_eq!(offer.microphone().unwrap().codec, expected);
+        }
+    }
+
+    #[test]
+    fn the_answer_of_g711_and_vp8_has_no_parameters() {
+        let sdp = without(&["opus", "H264"]);
+        let answer = answer(&parse(&sdp).unwrap());
+        assert!(answer.contains("a=rtpmap:0 PCMU/8000\r\n"), "{answer}");
+        assert!(answer.contains("a=rtpmap:96 VP8/90000\r\n"), "{answer}");
+        let is_fmtp = |line: &&str| line.starts_with("a=fmtp");
+        let parameters: Vec<&str> = answer.lines().filter(is_fmtp).collect();
+        assert_eq!(parameters, ["a=fmtp:97 apt=96"]);
+    }
+
+    #[test]
+    fn g711_needs_no_line_of_its_own_and_vp9_has_to_be_of_profile_0() {
+        let unmapped = without(&["opus"]).replace("a=rtpmap:0 PCMU/8000\r\n", "");
+        assert_eq!(parse(&unmapped).unwrap().audio().unwrap().payload_type, 0);
+        let taken = OFFER.replace("a=rtpmap:0 PCMU/8000", "a=rtpmap:0 G722/8000");
+        let error = Offer::parse(&taken, &preferring(&VideoCodec::ALL, &[AudioCodec::Pcmu]));
+        assert!(matches!(
+            error,
+            Err(OfferError::NoCommonCodec { kind: "audio", .. })
+        ));
+
+        let vp9 = preferring(&[VideoCodec::Vp9], &AudioCodec::ALL);
+        let payload_type = |sdp: &str| {
+            let offer = Offer::parse(sdp, &vp9);
+            offer.map(|offer| offer.video().unwrap().payload_type)
+        };
+        assert_eq!(payload_type(OFFER), Ok(98));
+        assert_eq!(
+            payload_type(&OFFER.replace("a=fmtp:98 profile-id=0\r\n", "")),
+            Ok(98)
         );
+        let other = OFFER.replace("a=fmtp:98 profile-id=0", "a=fmtp:98 profile-id=1");
+        assert!(payload_type(&other).is_err());
+    }
+
+    #[test]
+    fn without_a_codec_in_common_both_lists_are_named() {
+        let video = Offer::parse(
+            &without(&["H264", "VP8"]),
+            &preferring(&[VideoCodec::H264, VideoCodec::Vp8], &AudioCodec::ALL),
+        );
+        assert_eq!(
+            video.unwrap_err().to_string(),
+            "no video codec in common: the offer has none, VP9, AV1, this server sends \
+             H264 (baseline, packetization-mode=1), VP8"
+        );
+        let audio = Offer::parse(
+            &without(&["PCMA"]),
+            &preferring(&VideoCodec::ALL, &[AudioCodec::Pcma]),
+        );
+        let said = audio.unwrap_err().to_string();
+        assert!(
+            said.starts_with("no audio codec in common: the offer has opus,"),
+            "{said}"
+        );
+        assert!(said.ends_with("this server sends pcma"), "{said}");
+    }
+
+    #[test]
+    fn a_section_that_asks_for_nothing_needs_no_codec() {
+        let inactive = without(&["H264", "VP8", "VP9"]);
+        let (audio, video) = inactive.split_once("m=video").unwrap();
+        let sent = video.replacen("a=recvonly", "a=sendonly", 1);
+        assert_ne!(sent, video);
+        let offer = parse(&format!("{audio}m=video{sent}")).unwrap();
+        assert_eq!(offer.video(), None);
         assert!(answer(&offer).contains("m=video 0 "));
     }
 
@@ -361,7 +490,7 @@ mod tests {
             (&OFFER.replace("sha-256", "sha-1"), "sha-256"),
             (&OFFER.replace("BUNDLE", "LS"), "BUNDLE"),
         ] {
-            let said = Offer::parse(sdp).unwrap_err().to_string();
+            let said = parse(sdp).unwrap_err().to_string();
             assert!(said.contains(error), "{said}");
         }
     }
@@ -372,7 +501,7 @@ mod tests {
             let mut damaged = OFFER.as_bytes().to_vec();
             let end = (at + length).min(damaged.len());
             damaged[at..end].fill(byte);
-            if let Ok(offer) = Offer::parse(&String::from_utf8_lossy(&damaged)) {
+            if let Ok(offer) = parse(&String::from_utf8_lossy(&damaged)) {
                 answer(&offer);
             }
         }

@@ -1,11 +1,13 @@
 //! Reading an offer.
 
+use std::fmt;
 use std::io::Cursor;
 
 use rtc_sdp::description::media::MediaDescription;
 use rtc_sdp::description::session::SessionDescription;
 
-use super::{Direction, DtlsRole, Line, Offer, RtpSection, Section};
+use super::{Direction, DtlsRole, Line, Offer, Section, formats};
+use crate::codec::{Preferences, VideoCodec};
 use crate::transport::Credentials;
 
 /// Why an offer cannot be answered; the sentence goes to the client.
@@ -19,9 +21,19 @@ pub enum OfferError {
     NoMedia,
     /// No media section is left once the unusable ones are rejected.
     #[error(
-        "the offer has nothing that can be answered: H264 video, opus audio or a data channel in one BUNDLE group is needed"
+        "the offer has nothing that can be answered: video, audio or a data channel in one BUNDLE group is needed"
     )]
     NothingUsable,
+    /// A section has none of our codecs.
+    #[error("no {kind} codec in common: the offer has {offered}, this server sends {sent}")]
+    NoCommonCodec {
+        /// `video` or `audio`.
+        kind: &'static str,
+        /// The codecs that the offer has.
+        offered: Names,
+        /// The codecs that this server is configured to send.
+        sent: Names,
+    },
     /// A line that WebRTC requires is missing.
     #[error("the offer has no a={0} line")]
     Missing(&'static str),
@@ -30,14 +42,22 @@ pub enum OfferError {
     Fingerprint,
 }
 
-const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
+/// Names in the order of preference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names(Vec<String>);
 
-/// RFC 6464, 4.
-pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0[..] {
+            [] => f.write_str("none"),
+            names => f.write_str(&names.join(", ")),
+        }
+    }
+}
 
 impl Offer {
-    /// Reads an offer.
-    pub fn parse(sdp: &str) -> Result<Self, OfferError> {
+    /// Reads an offer, and chooses from `preferences` what its sender gets.
+    pub fn parse(sdp: &str, preferences: &Preferences) -> Result<Self, OfferError> {
         let description = SessionDescription::unmarshal(&mut Cursor::new(sdp.as_bytes()))
             .map_err(|error| OfferError::Unreadable(error.to_string()))?;
         let sections = &description.media_descriptions;
@@ -53,7 +73,8 @@ impl Offer {
             .flat_map(str::split_whitespace)
             .collect();
         let mut lines: Vec<Line> = Vec::with_capacity(sections.len());
-        let mut unusable_video = None;
+        // Of a section of each kind.
+        let (mut no_video, mut no_audio) = (None, None);
         for section in sections {
             let mid = value(section, "mid").unwrap_or_default().to_owned();
             let kind = section.media_name.media.as_str();
@@ -64,13 +85,20 @@ impl Offer {
             let open = section.media_name.port.value != 0 || section.has_attribute("bundle-only");
             let usable = open && !taken && bundle.contains(&mid.as_str());
             let parsed = match kind {
-                "audio" if usable => opus(section).map(Section::Audio),
-                "video" if usable => {
-                    let h264 = h264(section);
-                    if h264.is_none() {
-                        unusable_video = Some(codec_names(section));
+                "audio" if usable => {
+                    let audio = formats::audio(section, &preferences.audio);
+                    if audio.is_none() && Direction::offered(section) != "inactive" {
+                        no_audio = Some(formats::names(section));
                     }
-                    h264.map(Section::Video)
+                    audio.map(Section::Audio)
+                }
+                "video" if usable => {
+                    let video = formats::video(section, &preferences.video);
+                    let is_wanted = matches!(Direction::offered(section), "sendrecv" | "recvonly");
+                    if video.is_none() && is_wanted {
+                        no_video = Some(formats::names(section));
+                    }
+                    video.map(Section::Video)
                 }
                 "application"
                     if usable
@@ -93,6 +121,23 @@ impl Offer {
                 protocol: section.media_name.protos.join("/"),
                 formats: section.media_name.formats.join(" "),
                 section: parsed.unwrap_or(Section::Rejected),
+            });
+        }
+        let has = |kind| {
+            (lines.iter()).any(|line| line.media == kind && line.section != Section::Rejected)
+        };
+        if let Some(offered) = no_video.filter(|_| !has("video")) {
+            return Err(OfferError::NoCommonCodec {
+                kind: "video",
+                offered: Names(offered),
+                sent: Names(preferences.video.iter().map(describe).collect()),
+            });
+        }
+        if let Some(offered) = no_audio.filter(|_| !has("audio")) {
+            return Err(OfferError::NoCommonCodec {
+                kind: "audio",
+                offered: Names(offered),
+                sent: Names(preferences.audio.iter().map(ToString::to_string).collect()),
             });
         }
         let first = lines
@@ -134,7 +179,6 @@ impl Offer {
                 .filter(|attribute| attribute.key == "candidate")
                 .filter_map(|attribute| attribute.value.clone())
                 .collect(),
-            unusable_video,
             mixed_extensions: (description.attributes.iter())
                 .any(|attribute| attribute.key == "extmap-allow-mixed"),
             lines,
@@ -142,13 +186,27 @@ impl Offer {
     }
 }
 
+/// A codec with what it depends on.
+fn describe(codec: &VideoCodec) -> String {
+    match codec {
+        VideoCodec::H264 => "H264 (baseline, packetization-mode=1)".to_owned(),
+        VideoCodec::Vp8 => "VP8".to_owned(),
+        VideoCodec::Vp9 => "VP9 (profile-id=0)".to_owned(),
+    }
+}
+
 impl Direction {
-    /// What we answer to an offer's direction, when we want to do `wanted`.
-    fn answer(section: &MediaDescription, wanted: Self) -> Self {
-        let offered = ["sendrecv", "sendonly", "recvonly", "inactive"]
+    /// The direction of a section, seen from the offerer.
+    fn offered(section: &MediaDescription) -> &'static str {
+        ["sendrecv", "sendonly", "recvonly", "inactive"]
             .into_iter()
             .find(|direction| section.has_attribute(direction))
-            .unwrap_or("sendrecv");
+            .unwrap_or("sendrecv")
+    }
+
+    /// What we answer to an offer's direction, when we want to do `wanted`.
+    pub(super) fn answer(section: &MediaDescription, wanted: Self) -> Self {
+        let offered = Self::offered(section);
         Self {
             send: wanted.send && matches!(offered, "sendrecv" | "recvonly"),
             receive: wanted.receive && matches!(offered, "sendrecv" | "sendonly"),
@@ -158,139 +216,4 @@ impl Direction {
 
 fn value<'a>(section: &'a MediaDescription, key: &str) -> Option<&'a str> {
     section.attribute(key).flatten()
-}
-
-/// Payload type and text of each attribute `key` of the form `PT text`.
-fn by_payload_type<'a>(
-    section: &'a MediaDescription,
-    key: &'a str,
-) -> impl Iterator<Item = (u8, &'a str)> {
-    section
-        .attributes
-        .iter()
-        .filter(move |attribute| attribute.key == key)
-        .filter_map(|attribute| attribute.value.as_deref()?.split_once(' '))
-        .filter_map(|(pt, text)| Some((pt.parse().ok()?, text.trim())))
-}
-
-fn codec_names(section: &MediaDescription) -> Vec<String> {
-    let mut names: Vec<String> = by_payload_type(section, "rtpmap")
-        .filter_map(|(_, map)| map.split('/').next())
-        .filter(|name| {
-            !["rtx", "red", "ulpfec", "flexfec-03"].contains(&name.to_ascii_lowercase().as_str())
-        })
-        .map(str::to_owned)
-        .collect();
-    names.dedup();
-    names
-}
-
-fn opus(section: &MediaDescription) -> Option<RtpSection> {
-    let (payload_type, _) = by_payload_type(section, "rtpmap")
-        .find(|(_, map)| map.eq_ignore_ascii_case("opus/48000/2"))?;
-    let direction = Direction::answer(
-        section,
-        Direction {
-            send: true,
-            receive: true,
-        },
-    );
-    Some(RtpSection {
-        direction,
-        payload_type,
-        rtx_payload_type: None,
-        feedback: Vec::new(),
-        format_parameters: OPUS_PARAMETERS.to_owned(),
-        level_extension: (direction.receive)
-            .then(|| extension(section, AUDIO_LEVEL))
-            .flatten(),
-    })
-}
-
-/// The name that a header extension of the offerer's packets is offered under (RFC 8285, 5: `ID[/direction] URI`).
-fn extension(section: &MediaDescription, uri: &str) -> Option<u8> {
-    let maps = (section.attributes.iter())
-        .filter(|attribute| attribute.key == "extmap")
-        .filter_map(|attribute| attribute.value.as_deref());
-    maps.filter_map(|map| {
-        let mut words = map.split_whitespace();
-        let name = words.next()?;
-        let (id, direction) = name.split_once('/').unwrap_or((name, "sendrecv"));
-        let is_sent = matches!(direction, "sendrecv" | "sendonly");
-        // Higher ones than 14 need the two-byte form, and are not the offerer's first choice; 15 is none.
-        let id: u8 = id.parse().ok().filter(|id| (1..=14).contains(id))?;
-        (is_sent && words.next() == Some(uri)).then_some(id)
-    })
-    .next()
-}
-
-/// What of the feedback that we understand is offered for a payload type (RFC 4585, 4.2).
-fn feedback(section: &MediaDescription, payload_type: u8) -> Vec<&'static str> {
-    let is_offered = |wanted: &&str| {
-        let mut offered = section.attributes.iter().filter(|a| a.key == "rtcp-fb");
-        offered.any(|attribute| {
-            let value = attribute.value.as_deref().unwrap_or_default();
-            value.split_once(' ').is_some_and(|(of, kind)| {
-                (of == "*" || of.parse() == Ok(payload_type)) && kind.trim() == *wanted
-            })
-        })
-    };
-    ["nack", "nack pli", "ccm fir"]
-        .into_iter()
-        .filter(is_offered)
-        .collect()
-}
-
-/// The offered H.264 that our encoder's constrained baseline serves, packetization-mode 1 (trap: Safari goes
-/// black on another profile).
-fn h264(section: &MediaDescription) -> Option<RtpSection> {
-    let parameter = |pt: u8, name: &str| {
-        by_payload_type(section, "fmtp")
-            .find(|(of, _)| *of == pt)
-            .and_then(|(_, parameters)| {
-                parameters
-                    .split(';')
-                    .filter_map(|pair| pair.trim().split_once('='))
-                    .find(|(key, _)| key.eq_ignore_ascii_case(name))
-            })
-            .map(|(_, value)| value.to_ascii_lowercase())
-    };
-    let candidates: Vec<(u8, String)> = by_payload_type(section, "rtpmap")
-        .filter(|(_, map)| map.eq_ignore_ascii_case("H264/90000"))
-        .filter(|(pt, _)| parameter(*pt, "packetization-mode").as_deref() == Some("1"))
-        .map(|(pt, _)| {
-            (
-                pt,
-                parameter(pt, "profile-level-id").unwrap_or_else(|| "42e01f".to_owned()),
-            )
-        })
-        .collect();
-    let (payload_type, profile) = ["42e0", "4200"]
-        .iter()
-        .find_map(|wanted| {
-            candidates
-                .iter()
-                .find(|(_, profile)| profile.starts_with(wanted))
-        })?
-        .clone();
-    let rtx_payload_type = by_payload_type(section, "rtpmap")
-        .filter(|(_, map)| map.eq_ignore_ascii_case("rtx/90000"))
-        .map(|(pt, _)| pt)
-        .find(|pt| parameter(*pt, "apt").as_deref() == Some(payload_type.to_string().as_str()));
-    Some(RtpSection {
-        direction: Direction::answer(
-            section,
-            Direction {
-                send: true,
-                receive: false,
-            },
-        ),
-        feedback: feedback(section, payload_type),
-        payload_type,
-        rtx_payload_type,
-        format_parameters: format!(
-            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}"
-        ),
-        level_extension: None,
-    })
 }

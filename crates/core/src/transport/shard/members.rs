@@ -10,9 +10,10 @@ use slab::Slab;
 
 use super::stream::{Receives, Stream};
 use super::{Io, Shard};
+use crate::codec::Layer;
 use crate::event::{PeerId, PeerState};
 use crate::transport::limit::{Bucket, Rate};
-use crate::transport::outlet::{Outlet, Track};
+use crate::transport::outlet::Outlet;
 use crate::transport::peer::{Output, Peer, PeerSetup};
 use crate::transport::rtcp::Feedback;
 use crate::transport::{Datagram, StreamId};
@@ -294,7 +295,7 @@ impl Shard {
             }
         }
         let receives = receives(peer.outlet.as_ref());
-        stream.recount(self.index, member.receives, receives);
+        stream.recount(self.index, key, member.receives, receives);
         member.receives = receives;
     }
 
@@ -312,7 +313,7 @@ impl Shard {
         if let Some(stream) = self.streams.get_mut(&member.stream) {
             stream.peers.retain(|&peer| peer != key);
             stream.hub.delegate.gone(peer.id);
-            stream.recount(self.index, member.receives, Receives::default());
+            stream.recount(self.index, key, member.receives, Receives::default());
         }
     }
 
@@ -340,18 +341,19 @@ impl Io {
 /// Gives a viewer the packet or the keyframe that it asks for.
 fn answer(now: Instant, feedback: Feedback, outlet: &mut Outlet, stream: &Stream, io: &mut Io) {
     let counters = &stream.hub.counters;
+    let Some(codec) = outlet.video() else { return };
     match feedback {
         Feedback::Nack { ssrc, sequence } => outlet.retransmit(
             now,
             (ssrc, sequence),
-            &stream.video,
+            stream.history(Layer::Video(codec)),
             &mut io.scratch,
             &io.sockets,
             counters,
         ),
         Feedback::Keyframe { ssrc } => {
             if outlet.grants_keyframe(now, ssrc, counters) {
-                stream.hub.delegate.keyframe_wanted();
+                stream.hub.delegate.keyframe_wanted(codec);
             }
         }
     }
@@ -359,13 +361,16 @@ fn answer(now: Instant, feedback: Feedback, outlet: &mut Outlet, stream: &Stream
 
 fn receives(outlet: Option<&Outlet>) -> Receives {
     outlet.map_or_else(Receives::default, |outlet| Receives {
-        video: outlet.receives(Track::Video),
-        audio: outlet.receives(Track::Audio),
+        video: outlet.video(),
+        audio: outlet.audio(),
     })
 }
 
 fn ask_for_keyframe(peer: &Peer, stream: &Stream) {
-    if peer.outlet.as_ref().is_some_and(Outlet::waits_for_keyframe) {
-        stream.hub.delegate.keyframe_wanted();
+    if let Some(outlet) = &peer.outlet
+        && outlet.waits_for_keyframe()
+        && let Some(codec) = outlet.video()
+    {
+        stream.hub.delegate.keyframe_wanted(codec);
     }
 }

@@ -21,11 +21,12 @@ use parking_lot::Mutex;
 use rtc_ice::candidate::Candidate;
 
 use super::dtls::Identity;
-use super::outlet::{Scratch, Track};
+use super::outlet::Scratch;
 use super::peer::PeerSetup;
 use super::reflexive::Reflexive;
 use super::socket::{Batch, Sockets, any_address};
 use super::{Datagram, StreamId};
+use crate::codec::Layer;
 use crate::event::PeerId;
 use crate::rtp::AccessUnit;
 
@@ -103,10 +104,10 @@ pub(super) enum Command {
     Stop,
 }
 
-/// One access unit for the viewers of a stream.
+/// One access unit for those who receive a layer of a stream.
 pub(super) struct Publication {
     pub(super) stream: StreamId,
-    pub(super) track: Track,
+    pub(super) layer: Layer,
     pub(super) unit: Arc<AccessUnit>,
     pub(super) published: Instant,
 }
@@ -360,11 +361,11 @@ impl Shard {
         }
     }
 
-    /// The fan-out: one access unit to every viewer of its stream.
+    /// The fan-out: one access unit to everybody who receives its layer.
     fn publish(&mut self, publication: Publication) {
         let Publication {
             stream,
-            track,
+            layer,
             unit,
             published,
         } = publication;
@@ -373,10 +374,9 @@ impl Shard {
         };
         let now = Instant::now();
         self.published = now;
-        if !stream.accepts(now, published, track, &unit) {
-            return;
+        if stream.accepts(now, published, layer, &unit) {
+            stream.fan_out(now, layer, unit, &mut self.members, &mut self.io);
         }
-        stream.fan_out(now, track, unit, &mut self.members, &mut self.io);
     }
 
     /// Whether frames wait that are not to wait any longer.

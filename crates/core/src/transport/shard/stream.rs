@@ -7,28 +7,22 @@ use parking_lot::Mutex;
 
 use super::Io;
 use super::members::Members;
+use crate::codec::{AudioCodec, Layer, PerLayer, VideoCodec};
 use crate::rtp::{AccessUnit, History};
+use crate::transport::StreamDelegate;
 use crate::transport::counters::Counters;
-use crate::transport::{StreamDelegate, Track};
 use crate::wall_clock::unix_ms;
 
 /// A unit that waited longer for its shard is not sent any more: the machine cannot keep up, and what comes late
 /// makes everything after it late too. Browsers' jitter buffers hold about as much.
 const MAX_LATE: Duration = Duration::from_millis(200);
 
-/// How many receive video and audio.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Audience {
-    pub(super) viewers: usize,
-    pub(super) listeners: usize,
-}
-
 /// What all shards share of a stream.
 pub(crate) struct StreamHub {
     pub(crate) delegate: Arc<dyn StreamDelegate>,
     pub(crate) counters: Arc<Counters>,
-    /// Of each shard.
-    audience: Mutex<Vec<Audience>>,
+    /// How many receive each layer, of each shard.
+    audience: Mutex<Vec<PerLayer<usize>>>,
 }
 
 impl StreamHub {
@@ -36,32 +30,41 @@ impl StreamHub {
         Arc::new(Self {
             delegate,
             counters: Arc::default(),
-            audience: Mutex::new(vec![Audience::default(); shards]),
+            audience: Mutex::new(vec![PerLayer::default(); shards]),
         })
     }
 
     /// Takes one shard's count, and tells the delegate the sum.
-    fn count(&self, shard: usize, audience: Audience) {
+    fn count(&self, shard: usize, audience: PerLayer<usize>) {
         let mut parts = self.audience.lock();
         if let Some(part) = parts.get_mut(shard) {
             *part = audience;
         }
-        let sum = |of: fn(&Audience) -> usize| parts.iter().map(of).sum();
+        let mut sum = PerLayer::default();
+        for layer in Layer::all() {
+            sum[layer] = parts.iter().map(|part| part[layer]).sum();
+        }
         // The lock is held meanwhile, so that the last word is the newest.
-        self.delegate
-            .audience(sum(|part| part.viewers), sum(|part| part.listeners));
+        self.delegate.audience(&sum);
     }
 }
 
 /// A stream within one shard.
 pub(super) struct Stream {
     pub(super) hub: Arc<StreamHub>,
+    /// All of its peers, whatever they receive.
     pub(super) peers: Vec<usize>,
+    layers: PerLayer<LayerStream>,
+}
+
+/// One of its layers.
+#[derive(Default)]
+struct LayerStream {
+    /// Those who receive it.
+    peers: Vec<usize>,
     /// Who is served first moves on with each access unit.
     first_served: usize,
-    pub(super) video: History,
-    pub(super) audio: History,
-    pub(super) audience: Audience,
+    history: History,
     /// Video came too late and was left out: nothing can be decoded before the next keyframe.
     is_broken: bool,
 }
@@ -71,12 +74,13 @@ impl Stream {
         Self {
             hub,
             peers: Vec::new(),
-            first_served: 0,
-            video: History::default(),
-            audio: History::default(),
-            audience: Audience::default(),
-            is_broken: false,
+            layers: PerLayer::default(),
         }
+    }
+
+    /// What those who receive a layer may ask for again.
+    pub(super) fn history(&self, layer: Layer) -> &History {
+        &self.layers[layer].history
     }
 
     /// Whether a unit that was published at `published` is still to be sent.
@@ -84,75 +88,93 @@ impl Stream {
         &mut self,
         now: Instant,
         published: Instant,
-        track: Track,
+        layer: Layer,
         unit: &AccessUnit,
     ) -> bool {
         let is_late = now.saturating_duration_since(published) > MAX_LATE;
-        if track == Track::Video {
-            self.is_broken = is_late || self.is_broken && !unit.keyframe;
-            if is_late && !self.peers.is_empty() {
-                self.hub.delegate.keyframe_wanted();
+        let state = &mut self.layers[layer];
+        if let Layer::Video(codec) = layer {
+            state.is_broken = is_late || state.is_broken && !unit.keyframe;
+            if is_late && !state.peers.is_empty() {
+                self.hub.delegate.keyframe_wanted(codec);
             }
         }
-        let left_out = is_late || track == Track::Video && self.is_broken;
+        let left_out = is_late || state.is_broken;
         self.hub.counters.late_units.add(left_out.into());
         !left_out
     }
 
-    /// Sends one access unit to every viewer, and the reports that are due.
+    /// Sends one access unit to all who receive its layer, and the reports that are due.
     pub(super) fn fan_out(
         &mut self,
         now: Instant,
-        track: Track,
+        layer: Layer,
         unit: Arc<AccessUnit>,
         members: &mut Members,
         io: &mut Io,
     ) {
         let (scratch, sockets) = (&mut io.scratch, &io.sockets);
-        let history = match track {
-            Track::Video => &mut self.video,
-            Track::Audio => &mut self.audio,
-        };
-        history.push(unit.clone());
-        let newest = [&self.video, &self.audio].map(|history| history.newest().map(Arc::as_ref));
+        let state = &mut self.layers[layer];
+        state.history.push(unit.clone());
+        let first = state.first_served.min(state.peers.len());
+        state.first_served = (first + 1) % state.peers.len().max(1);
         let now_ms = unix_ms();
 
-        let first = self.first_served.min(self.peers.len());
-        self.first_served = (first + 1) % self.peers.len().max(1);
-        let (last, first) = self.peers.split_at(first);
+        let newest = |layer: Layer| self.layers[layer].history.newest().map(Arc::as_ref);
+        let (last, first) = self.layers[layer].peers.split_at(first);
         for &key in first.iter().chain(last) {
             let Some(outlet) = members.outlet(key) else {
                 continue;
             };
             let waited = outlet.waits_for_keyframe();
-            outlet.send(track, &unit, scratch, sockets, &self.hub.counters);
+            outlet.send(layer, &unit, scratch, sockets, &self.hub.counters);
             // One that did not get its keyframe either has to be given another.
             let asks = !waited || unit.keyframe;
-            if track == Track::Video && outlet.waits_for_keyframe() && asks {
-                self.hub.delegate.keyframe_wanted();
+            if let Layer::Video(codec) = layer
+                && outlet.waits_for_keyframe()
+                && asks
+            {
+                self.hub.delegate.keyframe_wanted(codec);
             }
             outlet.report(now, now_ms, newest, sockets);
         }
     }
 
-    /// Follows a change of who receives what.
-    pub(super) fn recount(&mut self, shard: usize, before: Receives, after: Receives) {
-        let follow = |count: &mut usize, before: bool, after: bool| {
-            *count = (*count + usize::from(after)).saturating_sub(usize::from(before));
-        };
-        if before != after {
-            follow(&mut self.audience.viewers, before.video, after.video);
-            follow(&mut self.audience.listeners, before.audio, after.audio);
-            self.hub.count(shard, self.audience);
+    /// Follows a change of what the peer `key` receives.
+    pub(super) fn recount(&mut self, shard: usize, key: usize, before: Receives, after: Receives) {
+        if before == after {
+            return;
         }
+        for (before, after) in before.layers().into_iter().zip(after.layers()) {
+            if before == after {
+                continue;
+            }
+            if let Some(layer) = before {
+                self.layers[layer].peers.retain(|&peer| peer != key);
+            }
+            if let Some(layer) = after {
+                self.layers[layer].peers.push(key);
+            }
+        }
+        let mut audience = PerLayer::default();
+        for layer in Layer::all() {
+            audience[layer] = self.layers[layer].peers.len();
+        }
+        self.hub.count(shard, audience);
     }
 }
 
 /// What one viewer receives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Receives {
-    pub(super) video: bool,
-    pub(super) audio: bool,
+    pub(super) video: Option<VideoCodec>,
+    pub(super) audio: Option<AudioCodec>,
+}
+
+impl Receives {
+    fn layers(self) -> [Option<Layer>; 2] {
+        [self.video.map(Layer::Video), self.audio.map(Layer::Audio)]
+    }
 }
 
 #[cfg(test)]
@@ -161,48 +183,62 @@ mod tests {
     use crate::rtp::Packetizer;
     use crate::transport::testing::Told;
 
+    const H264: Layer = Layer::Video(VideoCodec::H264);
+
     #[test]
     fn after_a_late_frame_everybody_waits_for_a_keyframe_that_is_in_time() {
         let delegate = Arc::<Told>::default();
         let mut stream = Stream::new(StreamHub::new(delegate.clone(), 1));
-        stream.peers.push(0);
+        stream.layers[H264].peers.push(0);
         let mut packetizer = Packetizer::default();
         let start = Instant::now();
-        let mut accepts = |waited_ms: u64, keyframe| {
+        let mut accepts = |layer, waited_ms: u64, keyframe| {
             let unit = packetizer
-                .h264(&[0, 0, 1, 0x65, 1], 0, 0.0, keyframe)
+                .picture(VideoCodec::H264, &[0, 0, 1, 0x65, 1], 0, 0.0, keyframe)
                 .unwrap();
             let now = start + Duration::from_millis(waited_ms);
-            stream.accepts(now, start, Track::Video, &unit)
+            stream.accepts(now, start, layer, &unit)
         };
-        let in_time = [accepts(200, true), accepts(200, false)];
-        let late = [accepts(201, false), accepts(0, false), accepts(300, true)];
-        let after = [accepts(0, false), accepts(0, true), accepts(0, false)];
+        let in_time = [accepts(H264, 200, true), accepts(H264, 200, false)];
+        let late = [
+            accepts(H264, 201, false),
+            accepts(H264, 0, false),
+            accepts(H264, 300, true),
+        ];
+        let other = accepts(Layer::Video(VideoCodec::Vp8), 0, false);
+        let after = [
+            accepts(H264, 0, false),
+            accepts(H264, 0, true),
+            accepts(H264, 0, false),
+        ];
         assert_eq!(in_time, [true, true]);
         assert_eq!(late, [false, false, false]);
+        assert!(other, "another layer is not late");
         assert_eq!(after, [false, true, true]);
-        assert_eq!(*delegate.keyframes_wanted.lock(), 2);
+        assert_eq!(*delegate.keyframes_wanted.lock(), [VideoCodec::H264; 2]);
         assert_eq!(stream.hub.counters.snapshot().late_units, 4);
     }
 
     #[test]
-    fn the_audience_is_the_sum_of_all_shards() {
+    fn the_audience_of_each_layer_is_the_sum_of_all_shards() {
         let delegate = Arc::<Told>::default();
         let hub = StreamHub::new(delegate.clone(), 2);
         let mut shards = [Stream::new(hub.clone()), Stream::new(hub)];
         let nothing = Receives::default();
-        let video = Receives {
-            video: true,
-            audio: false,
+        let video = |codec| Receives {
+            video: Some(codec),
+            audio: None,
         };
         let both = Receives {
-            video: true,
-            audio: true,
+            video: Some(VideoCodec::H264),
+            audio: Some(AudioCodec::Opus),
         };
-        shards[0].recount(0, nothing, both);
-        shards[1].recount(1, nothing, video);
-        shards[1].recount(1, video, video);
-        shards[0].recount(0, both, nothing);
-        assert_eq!(*delegate.audiences.lock(), [(1, 1), (2, 1), (1, 0)]);
+        shards[0].recount(0, 7, nothing, both);
+        shards[1].recount(1, 7, nothing, video(VideoCodec::H264));
+        shards[1].recount(1, 7, video(VideoCodec::H264), video(VideoCodec::H264));
+        shards[1].recount(1, 7, video(VideoCodec::H264), video(VideoCodec::Vp8));
+        shards[0].recount(0, 7, both, nothing);
+        let told = [(1, 0, 1), (2, 0, 1), (1, 1, 1), (0, 1, 0)];
+        assert_eq!(*delegate.audiences.lock(), told);
     }
 }

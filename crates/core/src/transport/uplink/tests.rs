@@ -6,6 +6,7 @@ use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
+use crate::codec::AudioCodec;
 use crate::config::MicrophoneConfig;
 use crate::event::{Event, PeerId, Speech};
 use crate::microphone::tests::{level, packets, speech};
@@ -47,6 +48,7 @@ impl Line {
         let provider = rtc_crypto::default_provider().unwrap();
         let hearing = Hearing::new(&MicrophoneConfig::default(), Arc::new(|_: Event| ()));
         let track = MicrophoneTrack {
+            codec: AudioCodec::Opus,
             payload_type: PAYLOAD_TYPE,
             level_extension: extension,
         };
@@ -119,7 +121,12 @@ impl Line {
         }
         self.decoded += spurt.packets.len();
         let microphone = self.microphone.get_or_insert_with(|| {
-            Microphone::new(PeerId::nil(), &MicrophoneConfig::default()).unwrap()
+            Microphone::new(
+                PeerId::nil(),
+                AudioCodec::Opus,
+                &MicrophoneConfig::default(),
+            )
+            .unwrap()
         });
         for packet in spurt.packets {
             let at = packet.received;
@@ -348,6 +355,7 @@ fn a_microphone_that_was_not_agreed_on_is_not_looked_at() {
     line.uplink.set_track(None);
     assert_eq!(line.receive(&packet), Spurt::default());
     line.uplink.set_track(Some(MicrophoneTrack {
+        codec: AudioCodec::Opus,
         payload_type: 96,
         level_extension: None,
     }));
@@ -424,7 +432,7 @@ fn microphone_costs() {
     let speaking: Vec<Microphone> = (0..MICROPHONES)
         .map(|_| {
             let config = MicrophoneConfig::default();
-            let mut microphone = Microphone::new(PeerId::nil(), &config).unwrap();
+            let mut microphone = Microphone::new(PeerId::nil(), AudioCodec::Opus, &config).unwrap();
             for n in 0..50_u16 {
                 let received = start + 20 * MS * u32::from(n);
                 let packet = MicrophonePacket {

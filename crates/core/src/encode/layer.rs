@@ -1,0 +1,99 @@
+//! A layer while somebody watches it: its encoder, and when that makes keyframes.
+
+use std::time::Instant;
+
+use super::encoder::{EncodeError, Encoded, LayerSettings, VideoEncoder};
+use super::keyframe::KeyframePolicy;
+use crate::codec::VideoCodec;
+use crate::media::I420;
+
+/// One encoded picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncodedFrame {
+    /// Of which layer.
+    pub codec: VideoCodec,
+    /// What a decoder takes: H.264 in Annex B, with SPS and PPS at each keyframe; VP8 and VP9 as they are.
+    pub data: Vec<u8>,
+    /// In ms of the source's clock, larger than that of the picture before. Layers of one picture share it.
+    pub timestamp_ms: f64,
+    /// Whether a viewer can begin here.
+    pub keyframe: bool,
+}
+
+/// An encoder, made when it is first needed. It goes with its last viewer.
+pub(super) struct LayerEncoder {
+    settings: LayerSettings,
+    /// `None` before the first picture, and after a failure: the next picture gets a new one.
+    encoder: Option<Box<dyn VideoEncoder>>,
+    policy: KeyframePolicy,
+    frame: EncodedFrame,
+}
+
+impl LayerEncoder {
+    pub(super) fn new(settings: LayerSettings) -> Self {
+        Self {
+            settings,
+            encoder: None,
+            policy: KeyframePolicy::new(settings.fps),
+            frame: EncodedFrame {
+                codec: settings.codec,
+                data: Vec::new(),
+                timestamp_ms: 0.0,
+                keyframe: false,
+            },
+        }
+    }
+
+    /// Somebody asked for a keyframe at `asked`.
+    pub(super) fn request_keyframe(&mut self, asked: Instant) {
+        self.policy.request(asked);
+    }
+
+    /// When the last picture is to be encoded again, as a keyframe, if no new one comes until then.
+    pub(super) fn repeat_at(&self) -> Option<Instant> {
+        self.policy.repeat_at()
+    }
+
+    /// Encodes a picture; `None` if the encoder skipped it.
+    pub(super) fn encode(
+        &mut self,
+        picture: &I420,
+        timestamp_ms: f64,
+        now: Instant,
+    ) -> Result<Option<&EncodedFrame>, EncodeError> {
+        let keyframe_due = self.policy.is_due(now);
+        let encoded = self.try_encode(picture, timestamp_ms, keyframe_due);
+        let is_keyframe = matches!(encoded, Ok(Encoded::Keyframe));
+        if is_keyframe {
+            self.policy.encoded(now);
+        } else if keyframe_due {
+            self.policy.failed(now);
+        }
+        match encoded {
+            Ok(Encoded::Keyframe | Encoded::Delta) => {
+                self.frame.timestamp_ms = timestamp_ms;
+                self.frame.keyframe = is_keyframe;
+                Ok(Some(&self.frame))
+            }
+            Ok(Encoded::Skipped) => Ok(None),
+            Err(error) => {
+                self.encoder = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn try_encode(
+        &mut self,
+        picture: &I420,
+        timestamp_ms: f64,
+        force_keyframe: bool,
+    ) -> Result<Encoded, EncodeError> {
+        let encoder = match &mut self.encoder {
+            Some(encoder) => encoder,
+            none => none.insert(self.settings.encoder()?),
+        };
+        self.frame.data.clear();
+        encoder.encode(picture, timestamp_ms, force_keyframe, &mut self.frame.data)
+    }
+}
