@@ -1,6 +1,12 @@
 import { TypedEmitter } from "./lib/emitter.js";
 import type { AudioChunk, IncomingAudio, Utterance, VideoFrame } from "./media-bridge.js";
 
+/** H.264 constrained baseline, VP8, or VP9 profile 0. */
+export type VideoCodec = "H264" | "VP8" | "VP9";
+
+/** Opus at 48 kHz, or G.711 at 8 kHz in its two forms. */
+export type AudioCodec = "opus" | "pcmu" | "pcma";
+
 /** How a server listens and whom it serves. */
 export interface WebRTCConfig {
   /** TCP port of HTTP and WebSocket, 0 to 65535; 0 takes a free one. Default 8081. */
@@ -14,12 +20,16 @@ export interface WebRTCConfig {
   /** Most clients at once, 1 to 100000; one more gets `"Server full"`. Default 100. */
   maxClients?: number;
   /**
-   * The preferred video codec; each viewer falls back to one that it supports. Default `"auto"`. This release
-   * sends H.264: `"VP8"` and `"VP9"` are refused with `ERR_INVALID_ARG_VALUE`.
+   * What pictures are sent as. A name is a preference: a viewer that lacks it gets the first of H.264, VP8 and VP9 that
+   * it has. An array is the whole list, best first: a viewer that has none of it gets an `error` that names both lists.
+   * Each codec in use costs one encoder, however many watch it. Default `"auto"`: `["H264", "VP8", "VP9"]`.
    */
-  videoCodec?: "auto" | "H264" | "VP8" | "VP9";
-  /** The preferred audio codec. Default `"opus"`, the one that this release sends; others are refused. */
-  audioCodec?: "opus" | "pcmu" | "pcma";
+  videoCodec?: "auto" | VideoCodec | VideoCodec[];
+  /**
+   * What sound is sent as, and what browsers send of their microphones; the same way. Default `"opus"`, which is
+   * followed by `"pcmu"` and `"pcma"` (G.711, 8 kHz).
+   */
+  audioCodec?: AudioCodec | AudioCodec[];
   /** Whether the engine answers offers itself; false leaves that to `sendAnswer`. Default true. */
   autoAnswer?: boolean;
   /** UDP port of all media, 0 to 65535; 0 takes a free one. Default 0. */

@@ -3,6 +3,7 @@ import {
   createStreamingSystem,
   createWebRTCServer,
   MediaBridge,
+  type WebRTCConfig,
   WebRTCStreamingServer,
 } from "avatar-webrtc-streaming";
 import { describe, expect, it } from "vitest";
@@ -35,6 +36,8 @@ const badWebrtc: [option: string, value: Bad, received: string][] = [
   ["maxClients", -3, "-3"],
   ["videoCodec", "H265", '"H265"'],
   ["videoCodec", 264, "264"],
+  ["videoCodec", [], "[]"],
+  ["videoCodec", ["VP8", "auto"], '["VP8","auto"]'],
   ["audioCodec", "aac", '"aac"'],
   ["autoAnswer", 1, "1"],
   ["udpPort", 65536, "65536"],
@@ -171,5 +174,13 @@ describe("good options", () => {
         audioCodec: "opus",
       }),
     ).not.toThrow();
+    const videoCodecs: WebRTCConfig["videoCodec"][] = ["auto", "VP8", "VP9", ["VP9", "H264"]];
+    for (const videoCodec of videoCodecs) {
+      expect(() => createWebRTCServer({ videoCodec })).not.toThrow();
+    }
+    const audioCodecs: WebRTCConfig["audioCodec"][] = ["pcmu", "pcma", ["opus", "pcma"]];
+    for (const audioCodec of audioCodecs) {
+      expect(() => createWebRTCServer({ audioCodec })).not.toThrow();
+    }
   });
 });
