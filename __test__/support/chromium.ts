@@ -52,12 +52,31 @@ export class Viewer {
     });
   }
 
-  /** Opens the page that a system serves on `port`. */
-  static async open(browser: Browser, port: number): Promise<Viewer> {
+  /** Opens the page that a system serves on `port`, in a browser that has no Opus. */
+  static withoutOpus(browser: Browser, port: number): Promise<Viewer> {
+    return Viewer.open(browser, port, () => {
+      const createOffer = RTCPeerConnection.prototype.createOffer;
+      RTCPeerConnection.prototype.createOffer = function (
+        this: RTCPeerConnection,
+        ...options: unknown[]
+      ) {
+        const { codecs = [] } = RTCRtpReceiver.getCapabilities("audio") ?? {};
+        const others = codecs.filter(({ mimeType }) => !/opus|red/i.test(mimeType));
+        for (const transceiver of this.getTransceivers()) {
+          if (transceiver.receiver.track.kind === "audio") transceiver.setCodecPreferences(others);
+        }
+        return createOffer.apply(this, options as never) as never;
+      };
+    });
+  }
+
+  /** Opens the page that a system serves on `port`, after `before` ran in it. */
+  static async open(browser: Browser, port: number, before?: () => void): Promise<Viewer> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
     cleanup(() => context.close());
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
+    if (before) await page.addInitScript(before);
     await page.addInitScript(watch);
     const viewer = new Viewer(page, context);
     await page.goto(`http://127.0.0.1:${port}/`);
