@@ -195,7 +195,7 @@ function installWrtc() {
 
 /** @returns {Promise<Buffer>} the talking head as I420 */
 async function rawPictures() {
-  const child = start(release("examples/i420"), [], { seconds: 60 });
+  const child = start(release("examples/pictures"), ["i420"], { seconds: 60 });
   /** @type {Buffer[]} */
   const parts = [];
   for await (const part of child.stdout ?? []) parts.push(part);

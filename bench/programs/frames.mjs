@@ -1,8 +1,10 @@
 // The pictures that are pushed.
 
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { asset } from "../../examples/support.mjs";
+import { release } from "../lib/process.mjs";
 
 /** Pixels a side. */
 export const SIZE = 512;
@@ -16,16 +18,11 @@ export function jpegFrames() {
     .map((name) => readFileSync(join(folder, name)));
 }
 
-/** A second of a drifting gradient: 30 MB, so that no frame is still in a cache when its turn comes. */
+/** The talking head as a renderer has it: 94 MB, so that no frame is still in a cache when its turn comes. */
 export function rgbaFrames() {
-  return Array.from({ length: FPS }, (_, n) => {
-    const pixels = new Uint32Array(SIZE * SIZE);
-    for (let at = 0; at < pixels.length; at++) {
-      const [x, y] = [at % SIZE, Math.floor(at / SIZE)];
-      const wave = (x + 17 * n) % SIZE;
-      const red = wave < 256 ? wave : 511 - wave;
-      pixels[at] = 0xff000000 | ((y >> 1) << 16) | red; // little-endian: A B G R
-    }
-    return Buffer.from(pixels.buffer);
-  });
+  const bytes = SIZE * SIZE * 4;
+  const all = execFileSync(release("examples/pictures"), ["rgba"], { maxBuffer: 200 * bytes });
+  return Array.from({ length: all.length / bytes }, (_, n) =>
+    all.subarray(n * bytes, (n + 1) * bytes),
+  );
 }

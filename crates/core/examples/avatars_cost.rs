@@ -54,7 +54,7 @@ fn main() {
         "jpeg" => (PixelFormat::Jpeg, jpegs),
         "rgba" => (
             PixelFormat::Rgba,
-            jpegs.iter().take(30).map(|jpeg| decode(jpeg)).collect(),
+            jpegs.iter().map(|jpeg| decode(jpeg)).collect(),
         ),
         _ => panic!("jpeg or rgba"),
     };

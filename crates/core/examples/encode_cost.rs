@@ -27,7 +27,7 @@ fn main() {
     let mut codecs = VideoCodec::ALL.into_iter();
     let codec = codecs.find(|codec| codec.name() == name).unwrap();
     let jpegs = talking_head();
-    let rgba: Vec<Vec<u8>> = jpegs.iter().take(30).map(|jpeg| decode(jpeg)).collect();
+    let rgba: Vec<Vec<u8>> = jpegs.iter().map(|jpeg| decode(jpeg)).collect();
     println!(
         "{{\"jpeg\":{},\"rgba\":{}}}",
         measure(codec, PixelFormat::Jpeg, &jpegs, seconds * FPS),

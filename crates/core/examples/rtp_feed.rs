@@ -111,7 +111,7 @@ fn main() {
         } else {
             let pieces = speech.chunks_exact(OPUS_FRAMES as usize);
             let piece = pieces.clone().nth(chunks as usize % pieces.len()).unwrap();
-            let packet = opus.encode(piece, 1).unwrap();
+            let packet = opus.encode(piece, 48_000, 1).unwrap();
             let timestamp = u64::from(chunks * OPUS_FRAMES);
             let unit = audio.packetizer.sound(packet, timestamp, 0.0, chunks == 0);
             if let Some(unit) = unit {
