@@ -53,7 +53,9 @@ pub fn to_i16(sample: f32) -> i16 {
 /// Changes the sample rate of one stream, keeping its filter's state from push to push.
 ///
 /// The filter's delay is taken out: `n` frames in are `n * to / from` frames out, the first one at the
-/// time of the first. A windowed sinc (rubato): any ratio works, no spur above -100 dB.
+/// time of the first. At both ends the filter hears the sound mirrored in its first and last sample, as if it went on:
+/// sound that follows sound of another rate does not click. A windowed sinc (rubato): any ratio works, no spur above
+/// -100 dB.
 pub struct Resampler {
     from: u32,
     to: u32,
@@ -62,8 +64,12 @@ pub struct Resampler {
     filter: Option<Async<f32>>,
     /// Interleaved input, too short for a block yet.
     pending: Vec<f32>,
+    /// The mirrored sound before the first sample is in `pending`, or behind it.
+    begun: bool,
+    /// The last input: what is mirrored at the end.
+    tail: Vec<f32>,
     block: Vec<f32>,
-    /// Frames of the filter's delay that are still to be left out.
+    /// Frames of the filter's delay, and of what is mirrored, that are still to be left out.
     skip: usize,
     frames_in: u64,
     frames_out: u64,
@@ -71,6 +77,10 @@ pub struct Resampler {
 
 /// 64 input samples a side keep 24 kHz speech up to 10.6 kHz.
 const SINC_LEN: usize = 128;
+/// So many frames of input the filter needs behind the one that it gives out (its `output_delay` says one more).
+const DELAY: usize = SINC_LEN / 2 - 1;
+/// At least so far it looks beyond each end. With the delay 128, which most ratios turn into a whole number.
+const MARGIN: usize = SINC_LEN / 2 + 1;
 /// Filters between two samples. Ratios of small numbers (44.1 to 48 kHz is 147 to 160) need no more, each
 /// used exactly; others interpolate linearly between 256, which leaves errors near -100 dB.
 const MOST_EXACT_PHASES: u32 = 320;
@@ -109,9 +119,11 @@ impl Resampler {
             from,
             to,
             channels,
-            skip: filter.as_ref().map_or(0, |filter| filter.output_delay()),
+            skip: 0,
             filter,
             pending: Vec::new(),
+            begun: false,
+            tail: Vec::new(),
             block: vec![0.0; block_frames(to) * channels],
             frames_in: 0,
             frames_out: 0,
@@ -123,7 +135,11 @@ impl Resampler {
         match &self.filter {
             None => block_frames(self.from),
             Some(filter) => {
-                (filter.input_frames_next()).saturating_sub(self.pending.len() / self.channels)
+                let wanted = match self.begun {
+                    true => filter.input_frames_next(),
+                    false => MARGIN + 1,
+                };
+                wanted.saturating_sub(self.pending.len() / self.channels)
             }
         }
     }
@@ -137,6 +153,13 @@ impl Resampler {
         let mut wanted = filter.input_frames_next() * self.channels;
         self.frames_in += (samples.len() / self.channels) as u64;
         self.pending.extend_from_slice(samples);
+        self.keep_tail(samples);
+        if !self.begun {
+            if self.pending.len() < (MARGIN + 1) * self.channels {
+                return;
+            }
+            self.begin();
+        }
         while self.pending.len() >= wanted {
             wanted = self.run_block(u64::MAX, out);
         }
@@ -145,17 +168,58 @@ impl Resampler {
     /// Appends what the filter still holds, and starts anew.
     pub fn finish(&mut self, out: &mut Vec<f32>) {
         let end = self.frames_in * u64::from(self.to) / u64::from(self.from);
-        let mut wanted = self.wanted() * self.channels + self.pending.len();
-        while self.filter.is_some() && self.frames_out < end {
+        if !self.begun {
+            self.begin();
+        }
+        let channels = self.channels;
+        if let Some(last) = (self.tail.len() / channels).checked_sub(1) {
+            let (tail, last) = (&self.tail, last * channels);
+            let behind = (channels..=last).step_by(channels).flat_map(|back| {
+                (0..channels).map(move |c| 2.0 * tail[last + c] - tail[last - back + c])
+            });
+            self.pending.extend(behind);
+        }
+        while let Some(filter) = &self.filter
+            && self.frames_out < end
+        {
+            // What is silence here is further from the end than the filter looks.
+            let wanted = filter.input_frames_next() * channels;
             self.pending.resize(wanted.max(self.pending.len()), 0.0);
-            wanted = self.run_block(end, out);
+            self.run_block(end, out);
         }
         self.pending.clear();
+        self.tail.clear();
+        self.begun = false;
         (self.frames_in, self.frames_out) = (0, 0);
         if let Some(filter) = &mut self.filter {
             filter.reset();
-            self.skip = filter.output_delay();
         }
+    }
+
+    /// Puts the mirrored sound before the first sample.
+    fn begin(&mut self) {
+        let channels = self.channels;
+        let margin = (self.pending.len() / channels)
+            .saturating_sub(1)
+            .min(MARGIN);
+        let first = &self.pending;
+        let mut input: Vec<f32> = (1..=margin)
+            .rev()
+            .flat_map(|n| (0..channels).map(move |c| 2.0 * first[c] - first[n * channels + c]))
+            .collect();
+        input.append(&mut self.pending);
+        self.pending = input;
+        let (from, to) = (self.from as usize, self.to as usize);
+        self.skip = ((DELAY + margin) * to + from / 2) / from;
+        self.begun = true;
+    }
+
+    fn keep_tail(&mut self, samples: &[f32]) {
+        let most = (MARGIN + 1) * self.channels;
+        let newest = &samples[samples.len().saturating_sub(most)..];
+        let older = (self.tail.len() + newest.len()).saturating_sub(most);
+        self.tail.drain(..older);
+        self.tail.extend_from_slice(newest);
     }
 
     /// One block through the filter, cut at frame `end` of the output; gives the samples the next one needs.
@@ -182,6 +246,20 @@ impl Resampler {
         self.frames_out += given as u64;
         filter.input_frames_next() * channels
     }
+}
+
+/// Resamples a piece of sound on its own.
+pub fn resample_piece(
+    samples: &[f32],
+    channels: usize,
+    from: u32,
+    to: u32,
+) -> Result<Vec<f32>, DropReason> {
+    let mut resampler = Resampler::new(from, to, channels)?;
+    let mut output = Vec::new();
+    resampler.push(samples, &mut output);
+    resampler.finish(&mut output);
+    Ok(output)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {
