@@ -46,7 +46,7 @@ impl VideoPipeline {
             what: "the video encoder",
             source: std::io::Error::other(error),
         })?;
-        let slot = Arc::new(Slot::default());
+        let slot = Arc::new(Slot::new(config.video_width, config.video_height));
         let worker = Worker {
             slot: Arc::clone(&slot),
             converter: Converter::new(config.video_width, config.video_height),
@@ -63,8 +63,8 @@ impl VideoPipeline {
         })
     }
 
-    /// Takes a frame that [`check_video`](crate::media::check_video) accepted: copies it into the slot, in
-    /// the place of one that was not encoded yet. From any thread.
+    /// Takes a frame that [`check_video`](crate::media::check_video) accepted: copies it into the slot (or
+    /// converts it, where that is as quick), in the place of one that was not encoded yet. From any thread.
     pub fn push(&self, frame: VideoFrame<'_>) {
         if self.slot.push(frame) {
             self.task.wake();
@@ -145,23 +145,18 @@ impl Worker {
     }
 
     fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
-        let counters = &self.slot.counters;
-        let converted = self.converter.convert(&frame.borrow()).map(|_| ());
-        let timestamp_ms = frame.borrow().timestamp_ms;
+        let timestamp_ms = frame.timestamp_ms;
         let kept = frame
             .kept_since
             .map_or(0.0, |since| millis(now.saturating_duration_since(since)));
-        self.slot.recycle(frame);
-        match converted {
+        match self.slot.show(frame, &mut self.converter) {
             Ok(()) => {
-                counters.converted.fetch_add(1, Relaxed);
-                add_time(&counters.convert_ns, now.elapsed());
                 self.has_picture = true;
                 let timestamp_ms = self.clock.of_frame(timestamp_ms + kept, now);
                 self.encode(timestamp_ms, now, |_| true);
             }
             Err(reason) => {
-                counters.invalid.fetch_add(1, Relaxed);
+                self.slot.counters.invalid.fetch_add(1, Relaxed);
                 self.warnings
                     .warn(now, format!("video frame not sent: {reason}"));
             }

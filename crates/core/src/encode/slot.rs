@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::codec::VideoCodec;
-use crate::media::{PixelFormat, VideoFrame};
+use crate::error::DropReason;
+use crate::media::{Converter, I420, PixelFormat, VideoFrame};
 
 /// One buffer is filled, one waits, one is encoded.
 const MAX_BUFFERS: usize = 3;
@@ -32,7 +33,7 @@ pub struct VideoStats {
     pub failed: u64,
     /// Bytes given to the output, of all layers.
     pub bytes: u64,
-    /// Mean time from a frame to the picture that is encoded.
+    /// Mean time from a frame to the picture that is encoded, on the thread that pushes or on one of the pool.
     pub convert_time: Duration,
     /// Mean time that all encoders took for a picture.
     pub encode_time: Duration,
@@ -50,20 +51,29 @@ pub(super) struct Counters {
     pub(super) invalid: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) bytes: AtomicU64,
-    pub(super) converted: AtomicU64,
-    pub(super) convert_ns: AtomicU64,
+    converted: AtomicU64,
+    convert_ns: AtomicU64,
     pub(super) encode_ns: AtomicU64,
 }
 
 /// A frame in a buffer of ours.
 pub(super) struct SlotFrame {
-    data: Vec<u8>,
-    width: u32,
-    height: u32,
-    timestamp_ms: f64,
-    format: PixelFormat,
+    content: Content,
+    pub(super) timestamp_ms: f64,
     /// When it was pushed, if nobody watched then: it may be shown much later.
     pub(super) kept_since: Option<Instant>,
+}
+
+enum Content {
+    /// What needed nothing but its colours converted, which costs less than the copy of it that it saves.
+    Picture(I420),
+    /// What is decoded or scaled first: as it was pushed.
+    Bytes {
+        data: Vec<u8>,
+        width: u32,
+        height: u32,
+        format: PixelFormat,
+    },
 }
 
 /// That somebody watches a layer.
@@ -85,8 +95,9 @@ pub(super) struct Orders {
 pub(super) type ByCodec<T> = [T; VideoCodec::ALL.len()];
 
 /// The slot. Its lock is held for moves of pointers only, never for a copy or for encoding.
-#[derive(Default)]
 pub(super) struct Slot {
+    /// Of the stream, in pixels.
+    size: (u32, u32),
     state: Mutex<State>,
     pub(super) counters: Counters,
 }
@@ -94,26 +105,30 @@ pub(super) struct Slot {
 #[derive(Default)]
 struct State {
     latest: Option<SlotFrame>,
-    spare: Vec<Vec<u8>>,
+    spare_pictures: Vec<I420>,
+    spare_bytes: Vec<Vec<u8>>,
     watched: ByCodec<Option<Watched>>,
 }
 
 impl Slot {
-    /// Copies `frame` in, in the place of one that waits; tells whether it is to be encoded now.
+    /// An empty slot of a stream of `width` x `height` pixels.
+    pub(super) fn new(width: u32, height: u32) -> Self {
+        Self {
+            size: (width, height),
+            state: Mutex::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes `frame` in, in the place of one that waits; tells whether it is to be encoded now.
     pub(super) fn push(&self, frame: VideoFrame<'_>) -> bool {
         self.counters.frames_in.fetch_add(1, Relaxed);
-        let mut data = self.state.lock().spare.pop().unwrap_or_default();
-        data.clear();
-        data.extend_from_slice(frame.payload());
-
+        let content = self.take_in(&frame);
         let mut state = self.state.lock();
         let watched = state.is_watched();
         let replaced = state.latest.replace(SlotFrame {
-            data,
-            width: frame.width,
-            height: frame.height,
+            content,
             timestamp_ms: frame.timestamp_ms,
-            format: frame.format,
             kept_since: (!watched).then(Instant::now),
         });
         if let Some(replaced) = replaced {
@@ -122,9 +137,31 @@ impl Slot {
                 false => &self.counters.unwatched,
             };
             counter.fetch_add(1, Relaxed);
-            state.recycle(replaced.data);
+            state.recycle(replaced.content);
         }
         watched
+    }
+
+    fn take_in(&self, frame: &VideoFrame<'_>) -> Content {
+        if frame.format == PixelFormat::Rgba {
+            let start = Instant::now();
+            let spare = self.state.lock().spare_pictures.pop();
+            let mut picture = spare.unwrap_or_else(|| I420::black(self.size.0, self.size.1));
+            if picture.draw(frame) {
+                self.counters.add_conversion(start.elapsed());
+                return Content::Picture(picture);
+            }
+            self.state.lock().recycle(Content::Picture(picture));
+        }
+        let mut data = self.state.lock().spare_bytes.pop().unwrap_or_default();
+        data.clear();
+        data.extend_from_slice(frame.payload());
+        Content::Bytes {
+            data,
+            width: frame.width,
+            height: frame.height,
+            format: frame.format,
+        }
     }
 
     /// Asks for a keyframe of a layer that is watched.
@@ -160,9 +197,39 @@ impl Slot {
         Orders { frame, watched }
     }
 
-    /// Takes the buffer of a frame that was encoded.
-    pub(super) fn recycle(&self, frame: SlotFrame) {
-        self.state.lock().recycle(frame.data);
+    /// Makes `frame` the picture of `converter`.
+    pub(super) fn show(
+        &self,
+        frame: SlotFrame,
+        converter: &mut Converter,
+    ) -> Result<(), DropReason> {
+        let mut content = frame.content;
+        let shown = match &mut content {
+            Content::Picture(picture) => {
+                converter.show(picture);
+                Ok(())
+            }
+            Content::Bytes {
+                data,
+                width,
+                height,
+                format,
+            } => {
+                let start = Instant::now();
+                let frame = VideoFrame {
+                    data,
+                    width: *width,
+                    height: *height,
+                    timestamp_ms: frame.timestamp_ms,
+                    format: *format,
+                };
+                let shown = converter.convert(&frame).map(|_| ());
+                self.counters.add_conversion(start.elapsed());
+                shown
+            }
+        };
+        self.state.lock().recycle(content);
+        shown
     }
 }
 
@@ -171,26 +238,25 @@ impl State {
         self.watched.iter().any(Option::is_some)
     }
 
-    fn recycle(&mut self, buffer: Vec<u8>) {
-        if self.spare.len() < MAX_BUFFERS {
-            self.spare.push(buffer);
-        }
-    }
-}
-
-impl SlotFrame {
-    pub(super) fn borrow(&self) -> VideoFrame<'_> {
-        VideoFrame {
-            data: &self.data,
-            width: self.width,
-            height: self.height,
-            timestamp_ms: self.timestamp_ms,
-            format: self.format,
+    fn recycle(&mut self, content: Content) {
+        match content {
+            Content::Picture(picture) if self.spare_pictures.len() < MAX_BUFFERS => {
+                self.spare_pictures.push(picture);
+            }
+            Content::Bytes { data, .. } if self.spare_bytes.len() < MAX_BUFFERS => {
+                self.spare_bytes.push(data);
+            }
+            _ => {}
         }
     }
 }
 
 impl Counters {
+    fn add_conversion(&self, time: Duration) {
+        self.converted.fetch_add(1, Relaxed);
+        self.convert_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
     pub(super) fn snapshot(&self) -> VideoStats {
         let mean = |total_ns: &AtomicU64, count: u64| {
             Duration::from_nanos(total_ns.load(Relaxed) / count.max(1))

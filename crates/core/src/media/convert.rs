@@ -2,12 +2,10 @@
 
 use fast_image_resize::Resizer;
 use turbojpeg::{Subsamp, YuvImage};
-use yuv::{
-    BufferStoreMut, YuvConversionMode, YuvPlanarImageMut, YuvRange, YuvStandardMatrix,
-    rgba_to_yuv420,
-};
 
-use super::jpeg::{Decoded, JpegDecoder};
+use super::jpeg::{JpegDecoder, Layout};
+use super::picture::NEUTRAL_CHROMA;
+use super::rgba::rgba_to_planes;
 use super::scale::{Rect, Source, Target, letterbox, scale};
 use super::{I420, PixelFormat, VideoFrame, rgba_len};
 use crate::error::DropReason;
@@ -63,6 +61,20 @@ impl Converter {
         &self.canvas.picture
     }
 
+    /// Shows `picture`, which was drawn elsewhere in the stream's size; what is left in it may be drawn over.
+    pub fn show(&mut self, picture: &mut I420) {
+        let Canvas {
+            picture: shown,
+            placed,
+            ..
+        } = &mut self.canvas;
+        if picture.has_size_of(shown) {
+            std::mem::swap(picture, shown);
+            let size = (shown.width(), shown.height());
+            *placed = letterbox(size, size);
+        }
+    }
+
     /// Converts `frame`. When it cannot be read, the last picture stays.
     pub fn convert(&mut self, frame: &VideoFrame<'_>) -> Result<&I420, DropReason> {
         let Self {
@@ -74,13 +86,18 @@ impl Converter {
             PixelFormat::Rgba => {
                 canvas.draw_rgba(frame.width, frame.height, frame.data, unscaled)?;
             }
-            PixelFormat::Jpeg => match jpeg.decode(frame.data)? {
-                Decoded::Planes(image) => canvas.draw_jpeg(&image).ok_or(UNREADABLE_JPEG)?,
-                Decoded::Rgba(image) => {
-                    let (width, height) = (image.width as u32, image.height as u32);
-                    canvas.draw_rgba(width, height, image.pixels, unscaled)?;
+            PixelFormat::Jpeg => {
+                let decoded = jpeg.decode(frame.data)?;
+                // Bounded by the check of the header.
+                let (width, height) = (decoded.width as u32, decoded.height as u32);
+                let pixels = &mut jpeg.pixels;
+                match decoded.layout {
+                    Layout::Planes(subsamp) => canvas
+                        .draw_jpeg(width, height, subsamp, pixels)
+                        .ok_or(UNREADABLE_JPEG)?,
+                    Layout::Rgba => canvas.draw_rgba(width, height, pixels, unscaled)?,
                 }
-            },
+            }
             PixelFormat::I420 => return Err(DropReason::UnsupportedFormat("YUV")),
             PixelFormat::Nv12 => return Err(DropReason::UnsupportedFormat("NV12")),
             PixelFormat::Png => return Err(DropReason::UnsupportedFormat("PNG")),
@@ -101,8 +118,8 @@ impl Canvas {
         let stride = width * 4;
         let (width, height) = self.place(width, height);
         if (width, height) == self.size() {
-            let I420 { y, u, v, .. } = &mut self.picture;
-            return rgba_to_planes(rgba, stride, (width, height), [y, u, v]).ok_or(UNREADABLE_RGBA);
+            let planes = self.picture.planes_mut();
+            return rgba_to_planes(rgba, stride, (width, height), planes).ok_or(UNREADABLE_RGBA);
         }
         let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
         let Unscaled { y, u, v } = unscaled;
@@ -130,12 +147,33 @@ impl Canvas {
             .ok_or(UNREADABLE_RGBA)
     }
 
-    /// JFIF: BT.601 in full range.
-    fn draw_jpeg(&mut self, image: &YuvImage<&mut [u8]>) -> Option<()> {
+    /// JFIF: BT.601 in full range. Planes that need no scaling become the picture as they are, and `pixels` what
+    /// was the picture.
+    fn draw_jpeg(
+        &mut self,
+        width: u32,
+        height: u32,
+        subsamp: Subsamp,
+        pixels: &mut Vec<u8>,
+    ) -> Option<()> {
+        let shown = self.place(width, height);
+        let is_whole = subsamp == Subsamp::Sub2x2 && (width, height) == self.size();
+        if is_whole && pixels.len() == self.picture.samples.len() {
+            std::mem::swap(pixels, &mut self.picture.samples);
+            self.limit_range();
+            return Some(());
+        }
+        let image = YuvImage {
+            pixels: pixels.as_slice(),
+            width: width as usize,
+            align: 1,
+            height: height as usize,
+            subsamp,
+        };
+        let (width, height) = shown;
         let (y_stride, y_rows) = image.y_size();
         let (uv_stride, uv_rows) = image.uv_size();
-        let (across, down) = image.subsamp.size();
-        let (width, height) = self.place(image.width as u32, image.height as u32);
+        let (across, down) = subsamp.size();
         let (y, uv) = image.pixels.split_at_checked(y_stride * y_rows)?;
         let luma = Source {
             samples: y,
@@ -151,7 +189,7 @@ impl Canvas {
             width: f64::from(width) / across as f64,
             height: f64::from(height) / down as f64,
         };
-        if image.subsamp == Subsamp::Gray {
+        if subsamp == Subsamp::Gray {
             self.draw_planes(&luma, None)?;
         } else {
             let (u, v) = uv.split_at_checked(uv_stride * uv_rows)?;
@@ -194,15 +232,17 @@ impl Canvas {
             };
             scale(resizer, source, target)
         };
-        draw(luma, &mut picture.y, width, height, *placed)?;
+        let [y, u, v] = picture.planes_mut();
+        draw(luma, y, width, height, *placed)?;
+        let (width, height, rect) = (width / 2, height / 2, placed.chroma());
         match chroma {
-            Some([u, v]) => {
-                let (width, height, rect) = (width / 2, height / 2, placed.chroma());
-                draw(&u, &mut picture.u, width, height, rect)?;
-                draw(&v, &mut picture.v, width, height, rect)
+            Some([from_u, from_v]) => {
+                draw(&from_u, u, width, height, rect)?;
+                draw(&from_v, v, width, height, rect)
             }
             None => {
-                picture.remove_colour();
+                u.fill(NEUTRAL_CHROMA);
+                v.fill(NEUTRAL_CHROMA);
                 Some(())
             }
         }
@@ -211,8 +251,9 @@ impl Canvas {
     /// Full range (0 to 255) into limited (16 to 235, chroma 16 to 240), in the place: `x / 255` for 16 bits
     /// is `(x + 128 + ((x + 128) >> 8)) >> 8`, exactly rounded.
     fn limit_range(&mut self) {
-        let stride = self.picture.width() as usize;
-        each_row(&mut self.picture.y, stride, self.placed, |y| {
+        let (stride, place) = (self.picture.width() as usize, self.placed);
+        let [y, u, v] = self.picture.planes_mut();
+        each_row(y, stride, place, |y| {
             let x = u16::from(y) * 219 + 128;
             16 + ((x + (x >> 8)) >> 8) as u8
         });
@@ -221,9 +262,8 @@ impl Canvas {
             let x = u16::from(c) * 224 + 128 * 31 + 128;
             ((x + (x >> 8)) >> 8) as u8
         };
-        let place = self.placed.chroma();
-        each_row(&mut self.picture.u, stride / 2, place, chroma);
-        each_row(&mut self.picture.v, stride / 2, place, chroma);
+        each_row(u, stride / 2, place.chroma(), chroma);
+        each_row(v, stride / 2, place.chroma(), chroma);
     }
 
     fn size(&self) -> (u32, u32) {
@@ -241,34 +281,6 @@ fn each_row(samples: &mut [u8], stride: usize, rect: Rect, map: impl Fn(u8) -> u
             }
         }
     }
-}
-
-/// BT.601 limited range; the planes are as wide as `size` and its half, rounded up.
-fn rgba_to_planes(
-    rgba: &[u8],
-    stride: u32,
-    (width, height): (u32, u32),
-    [y, u, v]: [&mut Vec<u8>; 3],
-) -> Option<()> {
-    let mut planes = YuvPlanarImageMut {
-        y_plane: BufferStoreMut::Borrowed(y),
-        y_stride: width,
-        u_plane: BufferStoreMut::Borrowed(u),
-        u_stride: width.div_ceil(2),
-        v_plane: BufferStoreMut::Borrowed(v),
-        v_stride: width.div_ceil(2),
-        width,
-        height,
-    };
-    rgba_to_yuv420(
-        &mut planes,
-        rgba,
-        stride,
-        YuvRange::Limited,
-        YuvStandardMatrix::Bt601,
-        YuvConversionMode::Balanced,
-    )
-    .ok()
 }
 
 #[cfg(test)]

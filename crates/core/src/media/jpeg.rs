@@ -17,24 +17,31 @@ pub(super) fn check(data: &[u8]) -> Result<(), DropReason> {
     accept(&header)
 }
 
-/// What a JPEG became.
-pub(super) enum Decoded<'a> {
-    /// Full-range YCbCr planes (without chroma when `subsamp` is `Gray`).
-    Planes(YuvImage<&'a mut [u8]>),
+/// What a JPEG became, in the decoder's `pixels`.
+pub(super) struct Decoded {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) layout: Layout,
+}
+
+pub(super) enum Layout {
+    /// Full-range YCbCr planes, rows without padding (and without chroma when it is `Gray`).
+    Planes(Subsamp),
     /// For the rare file whose colours are not YCbCr, or are subsampled in an unusual way.
-    Rgba(Image<&'a mut [u8]>),
+    Rgba,
 }
 
 /// A decoder and its buffer, both reused.
 #[derive(Default)]
 pub(super) struct JpegDecoder {
     turbo: Option<Decompressor>,
-    pixels: Vec<u8>,
+    /// The last file that could be decoded. It may be taken, or swapped for another buffer.
+    pub(super) pixels: Vec<u8>,
 }
 
 impl JpegDecoder {
     /// Decodes `data`; a file that breaks off in its scan is an error.
-    pub(super) fn decode(&mut self, data: &[u8]) -> Result<Decoded<'_>, DropReason> {
+    pub(super) fn decode(&mut self, data: &[u8]) -> Result<Decoded, DropReason> {
         // A decoder that failed is not used again: nothing of a broken file can reach the next one.
         let mut turbo = match self.turbo.take() {
             Some(turbo) => turbo,
@@ -42,35 +49,39 @@ impl JpegDecoder {
         };
         let header = turbo.read_header(data).map_err(|_| UNDECODABLE)?;
         accept(&header)?;
-        let (width, height) = (header.width, header.height);
-        if !is_planar(&header) {
-            let mut image = Image {
-                pixels: sized(&mut self.pixels, width * height * 4),
+        let (width, height, subsamp) = (header.width, header.height, header.subsamp);
+        let layout = if is_planar(&header) {
+            let len = turbojpeg::yuv_pixels_len(width, 1, height, subsamp);
+            self.pixels.resize(len.map_err(|_| UNDECODABLE)?, 0);
+            let image = YuvImage {
+                pixels: self.pixels.as_mut_slice(),
+                width,
+                align: 1,
+                height,
+                subsamp,
+            };
+            turbo
+                .decompress_to_yuv(data, image)
+                .map_err(|_| UNDECODABLE)?;
+            Layout::Planes(subsamp)
+        } else {
+            self.pixels.resize(width * height * 4, 0);
+            let image = Image {
+                pixels: self.pixels.as_mut_slice(),
                 width,
                 pitch: width * 4,
                 height,
                 format: turbojpeg::PixelFormat::RGBA,
             };
-            turbo
-                .decompress(data, image.as_deref_mut())
-                .map_err(|_| UNDECODABLE)?;
-            self.turbo = Some(turbo);
-            return Ok(Decoded::Rgba(image));
-        }
-        let subsamp = header.subsamp;
-        let len = turbojpeg::yuv_pixels_len(width, 1, height, subsamp).map_err(|_| UNDECODABLE)?;
-        let mut image = YuvImage {
-            pixels: sized(&mut self.pixels, len),
-            width,
-            align: 1,
-            height,
-            subsamp,
+            turbo.decompress(data, image).map_err(|_| UNDECODABLE)?;
+            Layout::Rgba
         };
-        turbo
-            .decompress_to_yuv(data, image.as_deref_mut())
-            .map_err(|_| UNDECODABLE)?;
         self.turbo = Some(turbo);
-        Ok(Decoded::Planes(image))
+        Ok(Decoded {
+            width,
+            height,
+            layout,
+        })
     }
 }
 
@@ -94,14 +105,6 @@ fn is_planar(header: &DecompressHeader) -> bool {
     matches!(header.colorspace, Colorspace::YCbCr | Colorspace::Gray)
         && header.subsamp != Subsamp::Unknown
         && !header.is_lossless
-}
-
-/// The first `len` bytes of `buffer`, which only grows.
-fn sized(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    &mut buffer[..len]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod convert;
 pub mod g711;
 mod jpeg;
 mod picture;
+mod rgba;
 mod scale;
 
 pub use convert::Converter;

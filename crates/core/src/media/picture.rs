@@ -5,19 +5,15 @@ use openh264::formats::YUVSource;
 /// Black in limited range (ITU-R BT.601).
 const BLACK_LUMA: u8 = 16;
 /// No colour.
-const NEUTRAL_CHROMA: u8 = 128;
+pub(super) const NEUTRAL_CHROMA: u8 = 128;
 
 /// A planar YUV 4:2:0 picture of an even size: BT.601, limited range (16 to 235), rows without padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct I420 {
     width: u32,
     height: u32,
-    /// `width` x `height` bytes.
-    pub(super) y: Vec<u8>,
-    /// A quarter of it.
-    pub(super) u: Vec<u8>,
-    /// A quarter of it.
-    pub(super) v: Vec<u8>,
+    /// The luma plane, `width` x `height` bytes, and behind it the chroma planes, each a quarter of it.
+    pub(super) samples: Vec<u8>,
 }
 
 impl I420 {
@@ -25,12 +21,12 @@ impl I420 {
     pub fn black(width: u32, height: u32) -> Self {
         let (width, height) = ((width & !1).max(2), (height & !1).max(2));
         let luma = width as usize * height as usize;
+        let mut samples = vec![NEUTRAL_CHROMA; luma / 2 * 3];
+        samples[..luma].fill(BLACK_LUMA);
         Self {
             width,
             height,
-            y: vec![BLACK_LUMA; luma],
-            u: vec![NEUTRAL_CHROMA; luma / 4],
-            v: vec![NEUTRAL_CHROMA; luma / 4],
+            samples,
         }
     }
 
@@ -44,14 +40,34 @@ impl I420 {
         self.height
     }
 
-    pub(super) fn blacken(&mut self) {
-        self.y.fill(BLACK_LUMA);
-        self.remove_colour();
+    pub(super) fn has_size_of(&self, other: &Self) -> bool {
+        (self.width, self.height) == (other.width, other.height)
     }
 
-    pub(super) fn remove_colour(&mut self) {
-        self.u.fill(NEUTRAL_CHROMA);
-        self.v.fill(NEUTRAL_CHROMA);
+    /// Luma and both chroma planes.
+    pub(super) fn planes(&self) -> [&[u8]; 3] {
+        let (y, uv) = self.samples.split_at(self.luma());
+        let (u, v) = uv.split_at(uv.len() / 2);
+        [y, u, v]
+    }
+
+    pub(super) fn planes_mut(&mut self) -> [&mut [u8]; 3] {
+        let luma = self.luma();
+        let (y, uv) = self.samples.split_at_mut(luma);
+        let (u, v) = uv.split_at_mut(luma / 4);
+        [y, u, v]
+    }
+
+    pub(super) fn blacken(&mut self) {
+        let [y, u, v] = self.planes_mut();
+        y.fill(BLACK_LUMA);
+        u.fill(NEUTRAL_CHROMA);
+        v.fill(NEUTRAL_CHROMA);
+    }
+
+    /// Bytes of the luma plane.
+    fn luma(&self) -> usize {
+        self.width as usize * self.height as usize
     }
 }
 
@@ -66,14 +82,14 @@ impl YUVSource for I420 {
     }
 
     fn y(&self) -> &[u8] {
-        &self.y
+        self.planes()[0]
     }
 
     fn u(&self) -> &[u8] {
-        &self.u
+        self.planes()[1]
     }
 
     fn v(&self) -> &[u8] {
-        &self.v
+        self.planes()[2]
     }
 }
