@@ -1,6 +1,7 @@
 //! One avatar's media: where pushed frames and chunks become packets, and what its viewers ask for.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
@@ -14,7 +15,7 @@ use crate::media::{AudioChunk, PushOutcome, VideoFrame};
 use crate::media_pool::PoolHandle;
 use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
-use crate::playout::{AudioPipeline, EncodedAudio, SAMPLE_RATE};
+use crate::playout::{AudioPipeline, EncodedAudio, POSITION_HZ};
 use crate::rtp::{MediaClock, Packetizer};
 use crate::source::{MediaOutput, OutputCounts};
 use crate::transport::{StreamDelegate, StreamHandle};
@@ -150,7 +151,7 @@ fn publish_audio(
     let mut origin_ms = None;
     Box::new(move |audio| {
         let layer = Layer::Audio(audio.codec);
-        let position_ms = audio.sample_position as f64 * 1_000.0 / f64::from(SAMPLE_RATE);
+        let position_ms = audio.sample_position as f64 * 1_000.0 / f64::from(POSITION_HZ);
         let origin_ms = *origin_ms.get_or_insert((audio.wall_ms - position_ms).floor());
         // Whole milliseconds and 20 ms a packet: whole ticks of every clock.
         let timestamp = MediaClock::ticks(origin_ms + position_ms, layer.clock_hz());
@@ -208,6 +209,12 @@ impl StreamDelegate for Stream {
     fn keyframe_wanted(&self, codec: VideoCodec) {
         if let Some(media) = &*self.media.read() {
             media.video.request_keyframe(codec);
+        }
+    }
+
+    fn sound_lost(&self, share: f64) {
+        if let Some(media) = &*self.media.read() {
+            media.audio.report_loss(share, Instant::now());
         }
     }
 

@@ -51,6 +51,11 @@ pub struct PlayoutStats {
     pub failed_ticks: u64,
 }
 
+/// Less is concealed without being noticed.
+const AUDIBLE_LOSS: f64 = 0.01;
+/// Reports come at least every 5 s (RFC 3550, 6.2): one or two good ones are no proof yet.
+const REDUNDANCY_AFTER_LOSS: Duration = Duration::from_secs(30);
+
 /// Takes a sentence about something that went wrong.
 pub type Warn = Box<dyn Fn(String) + Send>;
 
@@ -64,6 +69,8 @@ struct Shared {
     queue: Mutex<PlayoutQueue>,
     /// The layers that somebody listens to, a bit each.
     heard: AtomicU8,
+    /// When a listener last reported loss.
+    loss: Mutex<Option<Instant>>,
     chunks: AtomicU64,
     dropped_chunks: AtomicU64,
     packets: AtomicU64,
@@ -85,6 +92,7 @@ impl AudioPipeline {
         let shared = Arc::new(Shared {
             queue: Mutex::new(PlayoutQueue::new(config.max_audio_queue)),
             heard: AtomicU8::new(0),
+            loss: Mutex::new(None),
             chunks: AtomicU64::new(0),
             dropped_chunks: AtomicU64::new(0),
             packets: AtomicU64::new(0),
@@ -125,6 +133,14 @@ impl AudioPipeline {
     pub fn set_heard(&self, codecs: &[AudioCodec]) {
         let bits = codecs.iter().fold(0, |bits, codec| bits | bit(*codec));
         self.shared.heard.store(bits, Relaxed);
+    }
+
+    /// A listener says which share of the packets it lost lately, from 0 to 1. From 1 % on the next 30 s have a
+    /// redundant copy in each packet.
+    pub fn report_loss(&self, share: f64, now: Instant) {
+        if share >= AUDIBLE_LOSS {
+            *self.shared.loss.lock() = Some(now);
+        }
     }
 
     /// How much waits to be played, in ms.
@@ -183,9 +199,12 @@ impl Worker {
         let wall_ms = unix_ms() - millis(now.saturating_duration_since(tick.at));
         let heard = shared.heard.load(Relaxed);
         let is_heard = |codec: &AudioCodec| heard & bit(*codec) != 0;
-        let played = self
-            .player
-            .play(sound, tick.position, wall_ms, is_heard(&AudioCodec::Opus));
+        let redundant = (*shared.loss.lock())
+            .is_some_and(|at| now.saturating_duration_since(at) < REDUNDANCY_AFTER_LOSS);
+        let played = (self.player.set_redundant(redundant)).and_then(|()| {
+            let is_heard = is_heard(&AudioCodec::Opus);
+            self.player.play(sound, tick.position, wall_ms, is_heard)
+        });
         match played {
             Ok(Some(audio)) => {
                 shared.packets.fetch_add(1, Relaxed);
@@ -209,10 +228,13 @@ impl Worker {
         }
         if let Some(player) = &mut self.telephone {
             let sound = pulled.map(|pulled| (pulled, self.samples.as_slice()));
-            player.play(sound, tick.position, wall_ms, telephone, |audio| {
+            let played = player.play(sound, tick.position, wall_ms, telephone, |audio| {
                 self.shared.packets.fetch_add(1, Relaxed);
                 (self.output)(audio);
             });
+            if let Err(error) = played {
+                self.on_failure(&error);
+            }
         }
     }
 

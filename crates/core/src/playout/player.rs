@@ -46,6 +46,11 @@ impl Player {
         })
     }
 
+    /// Whether packets repeat what was in the one before: see [`OpusEncoder::set_redundant`].
+    pub fn set_redundant(&mut self, redundant: bool) -> Result<(), opus::Error> {
+        self.encoder.set_redundant(redundant)
+    }
+
     /// Plays one tick of sound, or of silence.
     pub fn play(
         &mut self,
@@ -72,7 +77,7 @@ impl Player {
             Some((pulled, samples)) => {
                 self.silent_ticks = 0;
                 self.marker |= pulled.spurt_start;
-                self.encoder.encode(samples, pulled.channels)?
+                self.encoder.encode(samples, pulled.rate, pulled.channels)?
             }
             None if self.silent_ticks > SETTLED_TICKS && !keepalive => return Ok(None),
             None => self.encoder.encode_silence()?,

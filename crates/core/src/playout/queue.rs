@@ -1,29 +1,39 @@
 //! What waits to be played, as it was pushed, and what is played at each tick.
 //!
-//! Resampling happens at the pull, 5 ms at a time: pushing a minute of speech costs one copy.
+//! Resampling happens at the pull, 5 ms at a time: pushing a minute of speech costs one copy. What plays has the
+//! lowest of three rates that holds everything pushed so far: sound of that rate is not resampled at all, and the
+//! encoder has no more to do than it must.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::error::DropReason;
-use crate::media::audio::{Resampler, extend_f32};
+use crate::media::audio::{Resampler, extend_f32, resample_piece};
 use crate::media::{AudioChunk, PushOutcome};
 
-/// Frames a tick: 20 ms at 48 kHz.
-pub const TICK_FRAMES: usize = 960;
+/// What positions are counted in, whatever the rate of the sound: as the clock of Opus (RFC 7587, 4.1).
+pub const POSITION_HZ: u32 = 48_000;
+
+/// How far a tick advances the position: 20 ms.
+pub const TICK_FRAMES: usize = POSITION_HZ as usize / TICKS_A_SECOND;
+
+/// Ticks of 20 ms.
+pub(super) const TICKS_A_SECOND: usize = 50;
+
+/// What is encoded without resampling, in Hz. Opus also takes 8 and 12 kHz (RFC 6716, 2), but a decoder that has heard
+/// them starts anew at a higher rate, which is heard for 150 ms.
+pub(super) const RATES: [u32; 3] = [16_000, 24_000, 48_000];
 
 /// Playing starts with this much queued: three 20 ms chunks, of which a source may run 20 ms late without
 /// a gap; a whole utterance starts at the next tick.
 const START_QUEUED: Duration = Duration::from_millis(60);
 /// Playing also starts when the oldest chunk has waited this long, so that a short sound is played at all.
 const START_WAITED: Duration = Duration::from_millis(40);
-/// The ends of a talk-spurt are faded over 5 ms. So many frames are held back while it plays, so that there
-/// is always something to fade when the source runs dry in mid-word.
-const FADE_FRAMES: usize = 240;
+/// The ends of a talk-spurt are faded over 5 ms, a quarter of a tick. So much is held back while it plays, so that
+/// there is always something to fade when the source runs dry in mid-word.
+const FADES_A_TICK: usize = 4;
 /// Chunks of one format are joined up to this size: one-sample chunks must not cost an allocation each.
 const JOINED_BYTES: usize = 16 * 1024;
-/// Samples a second and channel of what is pulled.
-pub const RATE: u32 = 48_000;
 
 /// The queue. Pure: time is an argument.
 pub struct PlayoutQueue {
@@ -34,7 +44,9 @@ pub struct PlayoutQueue {
     /// Length of all chunks, taken bytes included.
     length: Duration,
     converter: Option<Converter>,
-    /// 48 kHz, both sides.
+    /// One of [`RATES`]; it only rises.
+    rate: u32,
+    /// At this rate, both sides.
     ready: VecDeque<[f32; 2]>,
     /// How many of the ready frames, counted from the first, contain every stereo one.
     stereo: usize,
@@ -44,6 +56,8 @@ pub struct PlayoutQueue {
 /// What a tick plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulled {
+    /// Frames a second: 16,000, 24,000 or 48,000.
+    pub rate: u32,
     /// 1 or 2, interleaved.
     pub channels: usize,
     /// Whether a talk-spurt begins with this tick.
@@ -82,6 +96,7 @@ impl PlayoutQueue {
             taken: 0,
             length: Duration::ZERO,
             converter: None,
+            rate: RATES[0],
             ready: VecDeque::new(),
             stereo: 0,
             state: State::Idle,
@@ -126,26 +141,28 @@ impl PlayoutQueue {
         }
         if self.state != State::Ending {
             self.state = State::Playing;
-            self.fill(TICK_FRAMES + FADE_FRAMES);
-            if self.ready.len() < TICK_FRAMES + FADE_FRAMES {
+            let is_full = self.fill();
+            let length = self.fade_frames();
+            if !is_full {
                 self.state = State::Ending;
-                fade(self.ready.iter_mut().rev());
+                fade(self.ready.iter_mut().rev(), length);
             }
             if spurt_start {
-                fade(self.ready.iter_mut());
+                fade(self.ready.iter_mut(), length);
             }
         }
         let channels = if self.stereo > 0 { 2 } else { 1 };
-        let frames = self.ready.len().min(TICK_FRAMES);
+        let frames = self.ready.len().min(self.tick_frames());
         for frame in self.ready.drain(..frames) {
             out.extend_from_slice(&frame[..channels]);
         }
-        out.resize(TICK_FRAMES * channels, 0.0);
+        out.resize(self.tick_frames() * channels, 0.0);
         self.stereo = self.stereo.saturating_sub(frames);
         if self.state == State::Ending && self.ready.is_empty() {
             self.state = State::Idle;
         }
         Some(Pulled {
+            rate: self.rate,
             channels,
             spurt_start,
         })
@@ -156,7 +173,7 @@ impl PlayoutQueue {
         let taken = self.chunks.front().map_or(Duration::ZERO, |first| {
             duration(self.taken, first.rate, first.channels)
         });
-        let ready = Duration::from_secs(self.ready.len() as u64) / RATE;
+        let ready = Duration::from_secs(self.ready.len() as u64) / self.rate;
         self.length.saturating_sub(taken) + ready
     }
 
@@ -167,12 +184,20 @@ impl PlayoutQueue {
         })
     }
 
-    /// Converts until `frames` are ready or nothing is left.
-    fn fill(&mut self, frames: usize) {
-        while self.ready.len() < frames {
+    fn tick_frames(&self) -> usize {
+        self.rate as usize / TICKS_A_SECOND
+    }
+
+    fn fade_frames(&self) -> usize {
+        self.tick_frames() / FADES_A_TICK
+    }
+
+    /// Converts until a tick and what is held back behind it are ready; false: before that nothing was left.
+    fn fill(&mut self) -> bool {
+        while self.ready.len() < self.tick_frames() + self.fade_frames() {
             let Some(first) = self.chunks.front() else {
                 self.finish_converter();
-                return;
+                return self.ready.len() >= self.tick_frames() + self.fade_frames();
             };
             let format = (first.rate, first.channels);
             match &mut self.converter {
@@ -191,7 +216,8 @@ impl PlayoutQueue {
                 }
                 _ => {
                     self.finish_converter();
-                    self.converter = Converter::new(format.0, format.1);
+                    self.raise_rate(encoder_rate(format.0));
+                    self.converter = Converter::new(format, self.rate);
                     if self.converter.is_none() {
                         // Not reached with checked chunks; a chunk without a converter would stay for ever.
                         self.length = self.length.saturating_sub(first_duration(&self.chunks));
@@ -200,6 +226,21 @@ impl PlayoutQueue {
                 }
             }
         }
+        true
+    }
+
+    /// Makes `rate` the rate of all that plays from now on, what is ready included, unless it is higher already.
+    fn raise_rate(&mut self, rate: u32) {
+        if rate <= self.rate {
+            return;
+        }
+        let (old, new) = (self.rate as usize, rate as usize);
+        let ready = self.ready.make_contiguous().as_flattened();
+        // The rates are constants of ours: a resampler for them exists.
+        let raised = resample_piece(ready, 2, self.rate, rate).unwrap_or_default();
+        self.ready = raised.as_chunks::<2>().0.iter().copied().collect();
+        self.stereo = (self.stereo * new).div_ceil(old).min(self.ready.len());
+        self.rate = rate;
     }
 
     fn finish_converter(&mut self) {
@@ -231,11 +272,11 @@ impl Chunk {
 }
 
 impl Converter {
-    fn new(rate: u32, channels: usize) -> Option<Self> {
+    fn new((rate, channels): (u32, usize), to: u32) -> Option<Self> {
         Some(Self {
             rate,
             channels,
-            resampler: Resampler::new(rate, RATE, channels).ok()?,
+            resampler: Resampler::new(rate, to, channels).ok()?,
             input: Vec::new(),
             output: Vec::new(),
         })
@@ -248,6 +289,15 @@ impl Converter {
     }
 }
 
+/// The lowest rate that loses nothing of sound at `rate` (but for what is above 24 kHz, as with all of Opus).
+fn encoder_rate(rate: u32) -> u32 {
+    let [.., highest] = RATES;
+    RATES
+        .into_iter()
+        .find(|encoded| *encoded >= rate)
+        .unwrap_or(highest)
+}
+
 fn first_duration(chunks: &VecDeque<Chunk>) -> Duration {
     chunks.front().map_or(Duration::ZERO, Chunk::duration)
 }
@@ -257,9 +307,9 @@ fn duration(bytes: usize, rate: u32, channels: usize) -> Duration {
     Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(rate.max(1)))
 }
 
-/// Raises the first frames of `frames` from silence.
-fn fade<'a>(frames: impl ExactSizeIterator<Item = &'a mut [f32; 2]>) {
-    let length = frames.len().min(FADE_FRAMES);
+/// Raises the first `length` of `frames` from silence.
+fn fade<'a>(frames: impl ExactSizeIterator<Item = &'a mut [f32; 2]>, length: usize) {
+    let length = frames.len().min(length);
     for (n, frame) in frames.take(length).enumerate() {
         let gain = (n as f32 + 0.5) / length as f32;
         frame[0] *= gain;

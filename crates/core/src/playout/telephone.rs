@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::pipeline::EncodedAudio;
 use super::player::{SETTLED_TICKS, keepalive_ticks};
-use super::queue::{Pulled, RATE, TICK_FRAMES};
+use super::queue::{Pulled, RATES};
 use crate::codec::AudioCodec;
 use crate::error::DropReason;
 use crate::media::audio::{Resampler, to_i16};
@@ -16,6 +16,8 @@ const TICK_SAMPLES: usize = g711::RATE as usize / 50;
 /// Resamples once for both laws.
 pub struct Telephone {
     resampler: Resampler,
+    /// Of the sound that it is for, in Hz.
+    rate: u32,
     mono: Vec<f32>,
     /// At 8 kHz: what the resampler gave and no tick has played yet.
     ready: Vec<f32>,
@@ -30,9 +32,11 @@ pub struct Telephone {
 impl Telephone {
     /// One that has played nothing yet.
     pub fn new() -> Result<Self, DropReason> {
+        let [rate, ..] = RATES;
         Ok(Self {
-            resampler: Resampler::new(RATE, g711::RATE, 1)?,
-            mono: Vec::with_capacity(TICK_FRAMES),
+            resampler: Resampler::new(rate, g711::RATE, 1)?,
+            rate,
+            mono: Vec::new(),
             ready: Vec::with_capacity(2 * TICK_SAMPLES),
             quiet_ticks: 0,
             silent_ticks: 0,
@@ -50,17 +54,21 @@ impl Telephone {
         wall_ms: f64,
         codecs: impl IntoIterator<Item = AudioCodec>,
         mut output: impl FnMut(EncodedAudio),
-    ) {
+    ) -> Result<(), DropReason> {
         self.mono.clear();
         match sound {
             Some((pulled, samples)) => {
+                if pulled.rate != self.rate {
+                    self.resampler = Resampler::new(pulled.rate, g711::RATE, 1)?;
+                    self.rate = pulled.rate;
+                }
                 let frames = samples.chunks_exact(pulled.channels.max(1));
                 let mix = |frame: &[f32]| frame.iter().sum::<f32>() / frame.len() as f32;
                 self.mono.extend(frames.map(mix));
                 self.silent_ticks = 0;
             }
             None => {
-                self.mono.resize(TICK_FRAMES, 0.0);
+                self.mono.resize(self.rate as usize / 50, 0.0);
                 self.silent_ticks = self.silent_ticks.saturating_add(1);
             }
         }
@@ -75,7 +83,7 @@ impl Telephone {
         if is_silent && self.quiet_ticks < keepalive_ticks(self.silent_ticks) {
             self.paused = true;
             self.ready.drain(..TICK_SAMPLES);
-            return;
+            return Ok(());
         }
         self.quiet_ticks = 0;
         let spurt_start = sound.is_some() && std::mem::take(&mut self.paused);
@@ -92,6 +100,7 @@ impl Telephone {
             });
         }
         self.ready.drain(..TICK_SAMPLES);
+        Ok(())
     }
 }
 
@@ -101,6 +110,9 @@ mod tests {
 
     const BOTH: [AudioCodec; 2] = [AudioCodec::Pcmu, AudioCodec::Pcma];
 
+    /// At 48 kHz.
+    const TICK_FRAMES: usize = 960;
+
     fn tone(n: usize) -> Vec<f32> {
         let at = |k: usize| (n * TICK_FRAMES + k) as f32 / 48_000.0;
         let wave = |k| (at(k) * 440.0 * std::f32::consts::TAU).sin() * 0.5;
@@ -108,6 +120,7 @@ mod tests {
     }
 
     const MONO: Pulled = Pulled {
+        rate: 48_000,
         channels: 1,
         spurt_start: false,
     };
@@ -120,9 +133,11 @@ mod tests {
             let samples = tone(n);
             let mut packets = Vec::new();
             let sound = Some((MONO, samples.as_slice()));
-            telephone.play(sound, n as u64 * 960, 0.0, BOTH, |packet| {
-                packets.push(packet)
-            });
+            telephone
+                .play(sound, n as u64 * 960, 0.0, BOTH, |packet| {
+                    packets.push(packet)
+                })
+                .unwrap();
             let [first, second] = &packets[..] else {
                 panic!("{packets:?}")
             };
@@ -156,9 +171,11 @@ mod tests {
         let mut play = |sound: bool| {
             let mut packets = Vec::new();
             let sound = sound.then_some((MONO, samples.as_slice()));
-            telephone.play(sound, 0, 0.0, [AudioCodec::Pcmu], |packet| {
-                packets.push(packet)
-            });
+            telephone
+                .play(sound, 0, 0.0, [AudioCodec::Pcmu], |packet| {
+                    packets.push(packet)
+                })
+                .unwrap();
             packets.first().map(|packet| packet.spurt_start)
         };
         assert_eq!(play(true), Some(true));

@@ -28,15 +28,17 @@ fn queue() -> PlayoutQueue {
     PlayoutQueue::new(Duration::from_secs(120))
 }
 
-/// Pulls a tick every 20 ms from `now` until nothing is left; mono.
-fn play(queue: &mut PlayoutQueue, mut now: Instant) -> Vec<f32> {
-    let (mut all, mut tick) = (Vec::new(), Vec::new());
-    while queue.pull(now, &mut tick).is_some() {
-        assert_eq!(tick.len(), TICK_FRAMES);
+/// Pulls a tick every 20 ms from `now` until nothing is left; mono, of one rate, which it gives too.
+fn play(queue: &mut PlayoutQueue, mut now: Instant) -> (Vec<f32>, u32) {
+    let (mut all, mut tick, mut rate) = (Vec::new(), Vec::new(), 0);
+    while let Some(pulled) = queue.pull(now, &mut tick) {
+        assert_eq!(tick.len(), pulled.rate as usize / 50);
+        assert!(rate == 0 || rate == pulled.rate);
+        rate = pulled.rate;
         all.extend_from_slice(&tick);
         now += TICK;
     }
-    all
+    (all, rate)
 }
 
 fn push_irregularly(queue: &mut PlayoutQueue, samples: &[i16], rate: u32, now: Instant) {
@@ -51,7 +53,16 @@ fn push_irregularly(queue: &mut PlayoutQueue, samples: &[i16], rate: u32, now: I
 
 #[test]
 fn a_sine_in_irregular_chunks_is_played_without_a_spur() {
-    for rate in [16_000, 22_050, 24_000, 44_100, 48_000] {
+    for (rate, played_at) in [
+        (8_000, 16_000),
+        (11_025, 16_000),
+        (16_000, 16_000),
+        (22_050, 24_000),
+        (24_000, 24_000),
+        (44_100, 48_000),
+        (48_000, 48_000),
+        (96_000, 48_000),
+    ] {
         let (mut queue, now) = (queue(), Instant::now());
         push_irregularly(
             &mut queue,
@@ -59,9 +70,11 @@ fn a_sine_in_irregular_chunks_is_played_without_a_spur() {
             rate,
             now,
         );
-        let played = play(&mut queue, now);
-        assert_eq!(played.len(), 48_000);
-        let residual = residual_db(&played[480..47_520], 1_000.0, 48_000.0);
+        let (played, at) = play(&mut queue, now);
+        assert_eq!((at, played.len()), (played_at, played_at as usize));
+        let fade = at as usize / 100;
+        let whole = &played[fade..played.len() - fade];
+        let residual = residual_db(whole, 1_000.0, f64::from(at));
         assert!(residual < -60.0, "{rate} Hz: {residual} dB");
     }
 }
@@ -71,12 +84,12 @@ fn speech_survives_the_queue_and_opus() {
     let (speech, rate) = read_wav("speech-24k.wav");
     let (mut queue, now) = (queue(), Instant::now());
     push_irregularly(&mut queue, &speech, rate, now);
-    let played = play(&mut queue, now);
+    let (played, rate) = play(&mut queue, now);
     let mut encoder = OpusEncoder::new().unwrap();
     let mut decoder = opus::Decoder::new(24_000, opus::Channels::Mono).unwrap();
     let mut decoded = Vec::new();
-    for tick in played.chunks(TICK_FRAMES) {
-        let packet = encoder.encode(tick, 1).unwrap();
+    for tick in played.chunks(rate as usize / 50) {
+        let packet = encoder.encode(tick, rate, 1).unwrap();
         let mut pcm = [0.0; 480];
         assert_eq!(decoder.decode_float(&packet, &mut pcm, false).unwrap(), 480);
         decoded.extend_from_slice(&pcm);
@@ -95,9 +108,9 @@ fn a_whole_utterance_starts_at_the_next_tick_and_its_end_is_padded() {
     let mut tick = Vec::new();
     let first = queue.pull(now, &mut tick).unwrap();
     assert!(first.spurt_start && first.channels == 1);
-    let rest = play(&mut queue, now + TICK);
-    assert_eq!(rest.len(), 150 * TICK_FRAMES);
-    assert!(rest[rest.len() - 480..].iter().all(|&s| s == 0.0));
+    let (rest, rate) = play(&mut queue, now + TICK);
+    assert_eq!((rest.len(), rate), (150 * 480, 24_000));
+    assert!(rest[rest.len() - 240..].iter().all(|&s| s == 0.0));
     assert_eq!(queue.queued(), Duration::ZERO);
 }
 
@@ -108,7 +121,7 @@ fn a_short_sound_waits_40_ms_for_more() {
     queue.push(&chunk(&to_bytes(&[9_000; 160]), 16_000, 1), now);
     assert_eq!(queue.pull(now + 39 * MS, &mut tick), None);
     assert!(queue.pull(now + 40 * MS, &mut tick).unwrap().spurt_start);
-    assert!(tick[240] > 0.2 && tick[480] == 0.0);
+    assert!(tick[80] > 0.2 && tick[160] == 0.0);
     assert_eq!(queue.pull(now + 60 * MS, &mut tick), None);
 }
 
@@ -190,6 +203,111 @@ fn formats_may_follow_each_other() {
     assert_eq!(channels[11..], [1; 4]);
 }
 
+/// Plays everything, and decodes what comes at 48 kHz.
+fn hear(queue: &mut PlayoutQueue, mut now: Instant) -> Vec<f32> {
+    let mut encoder = OpusEncoder::new().unwrap();
+    let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono).unwrap();
+    let (mut heard, mut tick) = (Vec::new(), Vec::new());
+    while let Some(pulled) = queue.pull(now, &mut tick) {
+        let packet = encoder.encode(&tick, pulled.rate, pulled.channels).unwrap();
+        let mut pcm = [0.0; TICK_FRAMES];
+        decoder.decode_float(&packet, &mut pcm, false).unwrap();
+        heard.extend_from_slice(&pcm);
+        now += TICK;
+    }
+    heard
+}
+
+#[test]
+fn another_sample_rate_in_mid_word_is_heard_as_neither_a_click_nor_a_gap() {
+    let (hz, now) = (300.0, Instant::now());
+    let mut queue = queue();
+    let mut begun = 0.0;
+    for rate in [16_000, 8_000, 24_000, 22_050, 44_100, 16_000] {
+        // As whole a number of periods as of ticks: the tone goes on where it was.
+        let seconds = 0.41;
+        let samples: Vec<i16> = (0..(seconds * f64::from(rate)) as usize)
+            .map(|n| {
+                let time = begun + n as f64 / f64::from(rate);
+                (16_000.0 * (std::f64::consts::TAU * hz * time).sin()) as i16
+            })
+            .collect();
+        begun += samples.len() as f64 / f64::from(rate);
+        push_irregularly(&mut queue, &samples, rate, now);
+    }
+    let heard = hear(&mut queue, now);
+    // Without the ends, which are faded, and cut by the codec's delay.
+    let steady = &heard[1_920..heard.len() - 3_840];
+    let level =
+        |piece: &[f32]| (piece.iter().map(|s| s * s).sum::<f32>() / piece.len() as f32).sqrt();
+    // 6.7 ms: two periods.
+    let levels: Vec<f32> = steady.chunks_exact(320).map(level).collect();
+    let usual = level(steady);
+    for (n, level) in levels.iter().enumerate() {
+        let at = 40.0 + n as f32 * 320.0 / 48.0;
+        let level = level / usual;
+        assert!((0.9..1.1).contains(&level), "{level} at {at} ms");
+    }
+    let steepest = steady
+        .windows(2)
+        .map(|w| (w[1] - w[0]).abs())
+        .fold(0.0, f32::max);
+    let tone = usual * std::f32::consts::SQRT_2 * std::f32::consts::TAU * hz as f32 / 48_000.0;
+    assert!(steepest < 2.0 * tone, "{steepest} of {tone}");
+}
+
+#[test]
+fn packets_have_a_redundant_copy_while_a_listener_loses_some() {
+    let (speech, rate) = read_wav("speech-24k.wav");
+    let (mut queue, now) = (queue(), Instant::now());
+    queue.push(&chunk(&to_bytes(&speech), rate, 1), now);
+    let (played, rate) = play(&mut queue, now);
+    let mut encoder = OpusEncoder::new().unwrap();
+    let mut copies = |redundant| {
+        encoder.set_redundant(redundant).unwrap();
+        let packets = (played.chunks(rate as usize / 50)).map(|tick| encoder.encode(tick, rate, 1));
+        packets
+            .filter(|packet| has_lbrr(packet.as_ref().unwrap()))
+            .count()
+    };
+    assert_eq!(copies(false), 0);
+    let with = copies(true);
+    assert!(with > 200, "{with}");
+    // One that was begun may still come.
+    assert!(copies(false) <= 1);
+}
+
+#[test]
+fn a_report_of_loss_is_answered_with_redundant_copies() {
+    let (speech, rate) = read_wav("speech-24k.wav");
+    let data = to_bytes(&speech[..rate as usize]);
+    for (share, expected) in [(0.0, false), (0.004, false), (0.05, true)] {
+        let (packets_to, packets) = std::sync::mpsc::channel();
+        let output = Box::new(move |audio: EncodedAudio| {
+            let _ = packets_to.send(audio.data);
+        });
+        let pool = MediaPool::new(1).unwrap();
+        let config = MediaConfig::default();
+        let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, Box::new(|_| ()));
+        let pipeline = pipeline.unwrap();
+        pipeline.set_heard(&[AudioCodec::Opus]);
+        pipeline.report_loss(share, Instant::now());
+        pipeline.push(chunk(&data, rate, 1));
+        let patience = Duration::from_secs(10);
+        let copies = (0..40)
+            .filter(|_| has_lbrr(&packets.recv_timeout(patience).unwrap()))
+            .count();
+        assert_eq!(copies > 10, expected, "{copies} at {share}");
+    }
+}
+
+/// Whether a mono packet of one SILK or hybrid frame holds a copy of the frame before: the flag behind the one of voice
+/// activity, which are the first two symbols, each of even odds (RFC 6716, 4.2.3).
+fn has_lbrr(packet: &[u8]) -> bool {
+    let is_silk = packet[0] >> 3 < 16;
+    is_silk && packet.len() > 2 && packet[1] & 0x40 != 0
+}
+
 #[test]
 fn a_full_queue_refuses_and_drains() {
     let mut queue = PlayoutQueue::new(Duration::from_millis(100));
@@ -218,6 +336,7 @@ fn the_marker_is_on_the_first_packet_and_silence_sends_ever_fewer() {
         .collect();
     let sound = |spurt_start| {
         let pulled = Pulled {
+            rate: 48_000,
             channels: 1,
             spurt_start,
         };
@@ -255,6 +374,7 @@ fn packets_stop_only_after_one_that_says_so() {
     let mut player = Player::new().unwrap();
     let voice = vec![0.1; TICK_FRAMES];
     let pulled = Pulled {
+        rate: 48_000,
         channels: 1,
         spurt_start: false,
     };
@@ -276,6 +396,7 @@ fn nothing_is_encoded_while_nobody_listens() {
     let mut player = Player::new().unwrap();
     let samples = vec![0.1; 2 * TICK_FRAMES];
     let pulled = Pulled {
+        rate: 48_000,
         channels: 2,
         spurt_start: false,
     };
@@ -362,7 +483,7 @@ fn one_tick_is_cheap() {
         };
         pulls.push(before.elapsed());
         let before = Instant::now();
-        encoder.encode(&tick, pulled.channels).unwrap();
+        encoder.encode(&tick, pulled.rate, pulled.channels).unwrap();
         encodes.push(before.elapsed());
         now += TICK;
     }

@@ -63,6 +63,8 @@ pub trait StreamDelegate: Send + Sync + 'static {
     fn gone(&self, peer: PeerId);
     /// Somebody cannot go on without a keyframe of this layer.
     fn keyframe_wanted(&self, codec: VideoCodec);
+    /// Somebody lost this share of the packets of sound that were sent lately, from 0 to 1.
+    fn sound_lost(&self, share: f64);
     /// How many peers receive each layer.
     fn audience(&self, audience: &PerLayer<usize>);
     /// What it wants of its peers' microphones; asked once.
@@ -93,6 +95,7 @@ mod testing {
         fn keyframe_wanted(&self, codec: VideoCodec) {
             self.keyframes_wanted.lock().push(codec);
         }
+        fn sound_lost(&self, _: f64) {}
         fn audience(&self, audience: &PerLayer<usize>) {
             self.audiences.lock().push((
                 audience[Layer::Video(VideoCodec::H264)],

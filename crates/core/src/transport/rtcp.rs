@@ -2,6 +2,7 @@
 //! Hostile input reaches this code, so it is narrow and cannot fail.
 
 const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
@@ -19,6 +20,8 @@ pub(super) enum Feedback {
     Nack { ssrc: u32, sequence: u16 },
     /// A picture to begin at (PLI or FIR).
     Keyframe { ssrc: u32 },
+    /// Nothing, but it reports which share of the packets it lost lately, in 256ths; never 0.
+    Loss { ssrc: u32, share: u8 },
 }
 
 /// Most requests of one compound packet that are read: as many packets as a viewer may have again in a second.
@@ -66,7 +69,21 @@ pub(super) fn read_feedback(mut compound: &[u8], mut take: impl FnMut(Feedback))
                     take(Feedback::Keyframe { ssrc });
                 }
             }
+            // Report blocks follow what a sender says of itself (RFC 3550, 6.4.1 and 6.4.2).
+            (SENDER_REPORT, blocks) => read_losses(packet, 28, blocks, &mut take),
+            (RECEIVER_REPORT, blocks) => read_losses(packet, 8, blocks, &mut take),
             _ => {}
+        }
+    }
+}
+
+fn read_losses(packet: &[u8], from: usize, blocks: u8, take: &mut impl FnMut(Feedback)) {
+    for block in (packet.get(from..).unwrap_or_default())
+        .chunks_exact(24)
+        .take(blocks.into())
+    {
+        if let (Some(ssrc), Some(&share @ 1..)) = (word(block, 0), block.get(4)) {
+            take(Feedback::Loss { ssrc, share });
         }
     }
 }
@@ -146,6 +163,27 @@ mod tests {
                 Feedback::Keyframe { ssrc: 6 },
                 Feedback::Keyframe { ssrc: 7 },
             ]
+        );
+    }
+
+    #[test]
+    fn losses_are_read_from_both_kinds_of_report() {
+        let block = |ssrc: u8, share: u8| {
+            let mut block = [0; 24];
+            (block[3], block[4]) = (ssrc, share);
+            block
+        };
+        let mut compound = vec![0x82, 201, 0, 13, 0, 0, 0, 9];
+        compound.extend([block(5, 0), block(6, 3)].as_flattened());
+        compound.extend([0x81, 200, 0, 12]);
+        compound.extend([0; 24]);
+        compound.extend(block(7, 255));
+        // More blocks are announced than there are.
+        compound.extend([0x9f, 201, 0, 7, 0, 0, 0, 9]);
+        compound.extend(block(8, 1));
+        assert_eq!(
+            read(&compound),
+            [(6, 3), (7, 255), (8, 1)].map(|(ssrc, share)| Feedback::Loss { ssrc, share })
         );
     }
 

@@ -109,6 +109,11 @@ impl Outlet {
         senders.fold(0, |sum, sender| sum.wrapping_add(sender.packets))
     }
 
+    /// Whether the audio track of this viewer has that `ssrc`.
+    pub(super) fn is_audio(&self, ssrc: u32) -> bool {
+        self.audio.as_ref().is_some_and(|audio| audio.ssrc == ssrc)
+    }
+
     /// Whether the viewer cannot go on without a keyframe.
     pub(super) fn waits_for_keyframe(&self) -> bool {
         running(&self.video).is_some_and(|video| video.waits_for_keyframe)

@@ -338,7 +338,7 @@ impl Io {
     }
 }
 
-/// Gives a viewer the packet or the keyframe that it asks for.
+/// Gives a viewer the packet or the keyframe that it asks for, and passes on how its sound arrives.
 fn answer(now: Instant, feedback: Feedback, outlet: &mut Outlet, stream: &Stream, io: &mut Io) {
     let counters = &stream.hub.counters;
     let Some(codec) = outlet.video() else { return };
@@ -354,6 +354,11 @@ fn answer(now: Instant, feedback: Feedback, outlet: &mut Outlet, stream: &Stream
         Feedback::Keyframe { ssrc } => {
             if outlet.grants_keyframe(now, ssrc, counters) {
                 stream.hub.delegate.keyframe_wanted(codec);
+            }
+        }
+        Feedback::Loss { ssrc, share } => {
+            if outlet.is_audio(ssrc) {
+                stream.hub.delegate.sound_lost(f64::from(share) / 256.0);
             }
         }
     }
