@@ -175,12 +175,12 @@ async fn viewers_without_opus_hear_what_was_pushed_beside_one_with_opus() {
     }
     let pushed = sweep(200.0, 3_000.0, 2.0, 24_000);
     push_pcm(&system.source, &pushed, 24_000);
-    let middle: Vec<i16> = pushed
-        .iter()
-        .step_by(3)
-        .skip(4_000)
-        .take(6_000)
-        .copied()
+    // At 8 kHz, from each of its three samples on: a delay of less than a sample turns the phase of high sounds.
+    let middles: Vec<Vec<i16>> = (0..3)
+        .map(|phase| {
+            let samples = pushed.iter().skip(12_000 + phase).step_by(3);
+            samples.take(6_000).copied().collect()
+        })
         .collect();
     for (viewer, (_, law, payload_type)) in viewers[1..].iter().zip(TELEPHONES) {
         let is_whole = |report: &avatar_viewer::Report| report.audio.packets.len() >= 130;
@@ -196,9 +196,9 @@ async fn viewers_without_opus_hear_what_was_pushed_beside_one_with_opus() {
         }
         let heard = packets.iter().flat_map(|packet| &packet.data);
         let heard: Vec<i16> = heard.map(|code| law.decode(*code)).collect();
-        let match_ = correlation(&heard, &middle);
-        // A delay of less than a sample is part of it.
-        assert!(match_ > 0.95, "{law:?}: correlation {match_:.3}");
+        let matches = middles.iter().map(|middle| correlation(&heard, middle));
+        let match_ = matches.fold(0.0, f64::max);
+        assert!(match_ > 0.98, "{law:?}: correlation {match_:.3}");
     }
     let report = viewers[0].report();
     assert!(
