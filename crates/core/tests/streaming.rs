@@ -190,13 +190,13 @@ async fn sound_arrives_as_it_was_pushed_whole_or_in_pieces() {
         let report = viewer.wait_for(PATIENCE, is_whole).await.unwrap();
         let heard = decode_opus(report.audio.packets.iter().map(|packet| &packet.data)).unwrap();
         let heard: Vec<i16> = heard.chunks_exact(6).map(|six| six[0]).collect();
-        let middle: Vec<i16> = pushed
-            .chunks_exact(3)
-            .map(|three| three[0])
-            .skip(4_000)
-            .take(6_000)
-            .collect();
-        let match_ = correlation(&heard, &middle);
+        // At 8 kHz, from each of three samples on: a delay of less than a sample turns the phase of high sounds.
+        let matches = (0..3).map(|phase| {
+            let samples = pushed.iter().skip(12_000 + phase).step_by(3);
+            let middle: Vec<i16> = samples.take(6_000).copied().collect();
+            correlation(&heard, &middle)
+        });
+        let match_ = matches.fold(0.0, f64::max);
         assert!(
             match_ > 0.9,
             "correlation {match_:.3} for pieces of {piece} samples"
