@@ -412,6 +412,32 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_was_drawn_elsewhere_is_the_one_that_would_be_drawn_here() {
+        let mut converter = Converter::new(64, 48);
+        let pixels: Vec<u8> = (0..65 * 49 * 4u32).map(|n| ((n * n) >> 7) as u8).collect();
+        let mut drawn = I420::black(64, 48);
+        let black = drawn.clone();
+        for (w, h) in [(63, 48), (64, 50), (128, 96)] {
+            assert!(!drawn.draw(&rgba(&pixels, w, h)));
+            assert_eq!(drawn, black);
+        }
+        let white = [255, 255, 255];
+        for (w, h) in [(64, 48), (65, 48), (64, 49), (65, 49)] {
+            let wide = flat(100, 10, white);
+            converter.convert(&rgba(&wide, 100, 10)).unwrap();
+            assert!(drawn.draw(&rgba(&pixels, w, h)));
+            let expected = Converter::new(64, 48)
+                .convert(&rgba(&pixels, w, h))
+                .unwrap()
+                .clone();
+            converter.show(&mut drawn);
+            assert_eq!(converter.picture(), &expected);
+            let picture = converter.convert(&rgba(&wide, 100, 10)).unwrap();
+            assert_eq!(at(picture, 32, 2), [16, 128, 128], "the bars are back");
+        }
+    }
+
+    #[test]
     fn another_aspect_ratio_gets_black_bars_which_go_when_it_does() {
         let mut converter = Converter::new(64, 64);
         let white = [255, 255, 255];
