@@ -134,8 +134,14 @@ fn publish_video(handle: Arc<StreamHandle>, packetizers: Packetizers) -> encode:
         let layer = Layer::Video(frame.codec);
         let (wall_ms, keyframe) = (shown.1, frame.keyframe);
         let timestamp = MediaClock::ticks(wall_ms, layer.clock_hz());
-        let packetizer = &mut packetizers.lock()[layer];
-        let unit = packetizer.picture(frame.codec, &frame.data, timestamp, wall_ms, keyframe);
+        // Not held while it is handed on: sound has its packets cut under the same lock.
+        let unit = packetizers.lock()[layer].picture(
+            frame.codec,
+            &frame.data,
+            timestamp,
+            wall_ms,
+            keyframe,
+        );
         if let Some(unit) = unit {
             handle.publish(layer, unit);
         }
@@ -155,8 +161,12 @@ fn publish_audio(
         let origin_ms = *origin_ms.get_or_insert((audio.wall_ms - position_ms).floor());
         // Whole milliseconds and 20 ms a packet: whole ticks of every clock.
         let timestamp = MediaClock::ticks(origin_ms + position_ms, layer.clock_hz());
-        let packetizer = &mut packetizers.lock()[layer];
-        let unit = packetizer.sound(audio.data, timestamp, audio.wall_ms, audio.spurt_start);
+        let unit = packetizers.lock()[layer].sound(
+            audio.data,
+            timestamp,
+            audio.wall_ms,
+            audio.spurt_start,
+        );
         if let Some(unit) = unit {
             handle.publish(layer, unit);
         }

@@ -5,20 +5,7 @@ use openh264::formats::YUVSource;
 use crate::VideoCodec;
 use crate::report::AccessUnit;
 
-/// A decoded picture, I420 without padding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels a row.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-    /// Luma, 16 to 235.
-    pub y: Vec<u8>,
-    /// Blue difference, a quarter as many.
-    pub u: Vec<u8>,
-    /// Red difference, a quarter as many.
-    pub v: Vec<u8>,
-}
+pub use avatar_vpx::Picture;
 
 /// Why a frame cannot be decoded.
 #[derive(Debug, thiserror::Error)]
@@ -65,13 +52,7 @@ impl Decoder {
     pub(crate) fn decode(&mut self, frame: &[u8]) -> Result<Option<Picture>, DecodeError> {
         Ok(match self {
             Self::OpenH264(decoder) => decoder.decode(frame)?.map(|picture| copy(&picture)),
-            Self::Vpx(decoder) => decoder.decode(frame)?.map(|picture| Picture {
-                width: picture.width,
-                height: picture.height,
-                y: picture.y,
-                u: picture.u,
-                v: picture.v,
-            }),
+            Self::Vpx(decoder) => decoder.decode(frame)?,
         })
     }
 }
