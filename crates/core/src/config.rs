@@ -72,6 +72,20 @@ pub struct MicrophoneConfig {
     pub hang_over: Duration,
 }
 
+/// How a picture of another shape than the stream's is shown: `media.videoFit`, as `object-fit` of CSS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VideoFit {
+    /// The whole of it, between black bars.
+    #[default]
+    Contain,
+    /// What of its middle has the stream's shape; the rest is cut off.
+    Cover,
+}
+
+impl VideoFit {
+    const ALL: [(&'static str, Self); 2] = [("contain", Self::Contain), ("cover", Self::Cover)];
+}
+
 /// What is sent: the `media` part of the options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaConfig {
@@ -81,6 +95,8 @@ pub struct MediaConfig {
     pub video_width: u32,
     /// Height of the stream in pixels, rounded down to even. Default 512.
     pub video_height: u32,
+    /// How pictures of another shape are shown. Default: contain.
+    pub video_fit: VideoFit,
     /// Target rate of the stream. Default: 0.13 bits a pixel (1 Mb/s at 512x512, 30 fps).
     pub video_bitrate_bps: u32,
     /// Most audio that may wait to be played. Default 120 s.
@@ -136,6 +152,7 @@ impl Default for MediaConfig {
             video_fps: 30,
             video_width: 512,
             video_height: 512,
+            video_fit: VideoFit::default(),
             video_bitrate_bps: default_bitrate_bps(512, 512, 30),
             max_audio_queue: Duration::from_secs(120),
             debug: false,
@@ -216,6 +233,7 @@ impl MediaConfig {
             video_fps: fps,
             video_width: width & !1,
             video_height: height & !1,
+            video_fit: options.choice("videoFit", &VideoFit::ALL, VideoFit::default())?,
             video_bitrate_bps: options.integer(
                 "videoBitrate",
                 50_000..=50_000_000,
@@ -306,6 +324,19 @@ impl<'a> Options<'a> {
             Value::Bool(value) => Ok(*value),
             _ => Err(self.reject(name, "a boolean")),
         }
+    }
+
+    /// One of `all`, by its name.
+    fn choice<T: Copy>(&self, name: &str, all: &[(&str, T)], default: T) -> Result<T, ConfigError> {
+        let value = self.get(name);
+        if value.is_null() {
+            return Ok(default);
+        }
+        let chosen = all.iter().find(|(name, _)| value.as_str() == Some(name));
+        chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<String> = all.iter().map(|(name, _)| format!("\"{name}\"")).collect();
+            self.reject(name, names.join(" or "))
+        })
     }
 
     /// A preference among `all`, best first, and how clients are told of it: one name, which all others follow as
@@ -469,6 +500,23 @@ mod tests {
         ] {
             let error = MediaConfig::from_json(&json!({ name: value })).unwrap_err();
             assert!(error.option.ends_with(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn pictures_are_shown_whole_unless_they_are_to_cover_the_stream() {
+        for (value, fit) in [
+            (json!(null), VideoFit::Contain),
+            (json!("contain"), VideoFit::Contain),
+            (json!("cover"), VideoFit::Cover),
+        ] {
+            let config = MediaConfig::from_json(&json!({"videoFit": value})).unwrap();
+            assert_eq!(config.video_fit, fit);
+        }
+        for bad in [json!("fill"), json!("Cover"), json!(1), json!({})] {
+            let error = MediaConfig::from_json(&json!({"videoFit": bad})).unwrap_err();
+            assert_eq!(error.option, "media.videoFit");
+            assert_eq!(error.expected, r#""contain" or "cover""#);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::media::opus_packet;
+
 /// A configuration value that cannot be used (`ERR_INVALID_ARG_VALUE` in JavaScript).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid value for `{option}`: expected {expected}, received {received}")]
@@ -75,14 +77,21 @@ pub enum DropReason {
     UnsupportedFormat(&'static str),
     /// The picture has no pixels or too many.
     BadDimensions {
-        /// Declared (or, for JPEG, real) width in pixels.
+        /// Declared (or, for JPEG and PNG, real) width in pixels.
         width: u32,
-        /// Declared (or, for JPEG, real) height in pixels.
+        /// Declared (or, for JPEG and PNG, real) height in pixels.
         height: u32,
     },
     /// Fewer bytes than the declared picture needs.
     ShortBuffer {
         /// Bytes needed.
+        expected: usize,
+        /// Bytes received.
+        received: usize,
+    },
+    /// More bytes than the declared picture, whose format allows none, has.
+    ExcessBytes {
+        /// Bytes of the picture.
         expected: usize,
         /// Bytes received.
         received: usize,
@@ -99,6 +108,8 @@ pub enum DropReason {
     BadSampleRate(u32),
     /// A channel count other than 1 or 2.
     BadChannels(u32),
+    /// An Opus packet that no datagram holds.
+    LongPacket(usize),
     /// The audio queue is full.
     QueueFull,
 }
@@ -114,7 +125,7 @@ impl DropReason {
             Self::Undecodable(_) => "undecodable",
             Self::NotBytes => "not-bytes",
             Self::BadTimestamp => "bad-timestamp",
-            Self::BadLength(_) => "bad-length",
+            Self::ExcessBytes { .. } | Self::BadLength(_) | Self::LongPacket(_) => "bad-length",
             Self::BadSampleRate(_) => "bad-sample-rate",
             Self::BadChannels(_) => "bad-channels",
             Self::QueueFull => "queue-full",
@@ -141,6 +152,12 @@ impl fmt::Display for DropReason {
                     "`data` has {received} bytes: the declared picture needs {expected}"
                 )
             }
+            Self::ExcessBytes { expected, received } => {
+                write!(
+                    f,
+                    "`data` has {received} bytes: the declared picture is {expected}, rows without padding"
+                )
+            }
             Self::Undecodable(format) => write!(f, "`data` is not a readable {format}"),
             Self::NotBytes => write!(f, "`data` must be a Buffer or Uint8Array"),
             Self::BadTimestamp => write!(f, "`timestamp` must be a finite number of milliseconds"),
@@ -148,6 +165,13 @@ impl fmt::Display for DropReason {
                 write!(
                     f,
                     "`data` has {length} bytes: whole 16-bit samples of every channel are needed"
+                )
+            }
+            Self::LongPacket(length) => {
+                write!(
+                    f,
+                    "`data` has {length} bytes: an Opus packet of at most {} is accepted",
+                    opus_packet::MAX_BYTES
                 )
             }
             Self::BadSampleRate(rate) => {

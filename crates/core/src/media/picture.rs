@@ -2,6 +2,10 @@
 
 use openh264::formats::YUVSource;
 
+use super::planar::{copy_i420, copy_nv12};
+use super::rgba::rgba_to_planes;
+use super::{PixelFormat, VideoFrame};
+
 /// Black in limited range (ITU-R BT.601).
 const BLACK_LUMA: u8 = 16;
 /// No colour.
@@ -40,8 +44,29 @@ impl I420 {
         self.height
     }
 
-    pub(super) fn has_size_of(&self, other: &Self) -> bool {
-        (self.width, self.height) == (other.width, other.height)
+    pub(super) fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// Draws `frame` if that needs neither decoding nor scaling: a raw one of this size, or one pixel wider or higher
+    /// (which is cut off, as [`Converter`](super::Converter) does). Tells whether it did; if not, the picture is as it
+    /// was.
+    pub fn draw(&mut self, frame: &VideoFrame<'_>) -> bool {
+        let size = (frame.width, frame.height);
+        let even = (size.0 & !1, size.1 & !1);
+        if even != self.size() {
+            return false;
+        }
+        let Ok(data) = frame.raw_bytes() else {
+            return false;
+        };
+        let drawn = match frame.format {
+            PixelFormat::Rgba => rgba_to_planes(data, size.0 * 4, even, self.planes_mut()),
+            PixelFormat::I420 => copy_i420(data, size, self),
+            PixelFormat::Nv12 => copy_nv12(data, size, self),
+            PixelFormat::Jpeg | PixelFormat::Png => None,
+        };
+        drawn.is_some()
     }
 
     /// Luma and both chroma planes.

@@ -7,22 +7,8 @@ use yuv::{
     rgba_to_yuv420,
 };
 
-use super::{I420, PixelFormat, VideoFrame, rgba_len};
-
 /// Bytes that a processor fetches from memory at once.
 const CACHE_LINE: usize = 64;
-
-impl I420 {
-    /// Draws `frame` if that needs no scaling: RGBA of this size, or one pixel wider or higher (which is cut off,
-    /// as [`Converter`](super::Converter) does). Tells whether it did; if not, the picture is as it was.
-    pub fn draw(&mut self, frame: &VideoFrame<'_>) -> bool {
-        let size = (frame.width & !1, frame.height & !1);
-        let fits = frame.format == PixelFormat::Rgba
-            && size == (self.width(), self.height())
-            && rgba_len(frame.width, frame.height, frame.data).is_ok();
-        fits && rgba_to_planes(frame.data, frame.width * 4, size, self.planes_mut()).is_some()
-    }
-}
 
 /// BT.601 limited range; the planes are as wide as `size` and its half, rounded up.
 ///
