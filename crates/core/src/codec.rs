@@ -26,6 +26,37 @@ pub enum AudioCodec {
     Pcma,
 }
 
+/// Why a keyframe was made. Several who wait for one share it: the first counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyframeReason {
+    /// Somebody began to watch.
+    Joined,
+    /// Somebody's decoder asked (PLI, FIR).
+    Asked,
+    /// Frames were left out: they were late, or a socket was full.
+    LeftOut,
+    /// Nobody wanted it: a new encoder begins with one.
+    Began,
+}
+
+impl KeyframeReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Joined, Self::Asked, Self::LeftOut, Self::Began];
+
+    /// In the names of metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Asked => "asked",
+            Self::LeftOut => "left_out",
+            Self::Began => "began",
+        }
+    }
+}
+
+/// Something of each [`KeyframeReason`], in the order of [`KeyframeReason::ALL`].
+pub type ByReason<T> = [T; KeyframeReason::ALL.len()];
+
 /// The RTP clock of every video codec.
 const VIDEO_CLOCK_HZ: u32 = 90_000;
 
@@ -107,6 +138,14 @@ impl Layer {
         match self {
             Self::Video(_) => VIDEO_CLOCK_HZ,
             Self::Audio(codec) => codec.clock_hz(),
+        }
+    }
+
+    /// The name of its codec, as the configuration has it.
+    pub fn codec_name(self) -> &'static str {
+        match self {
+            Self::Video(codec) => codec.name(),
+            Self::Audio(codec) => codec.name(),
         }
     }
 

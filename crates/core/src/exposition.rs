@@ -2,7 +2,9 @@
 
 use std::fmt::{Display, Write};
 
+use crate::codec::{KeyframeReason, Layer, PerLayer};
 use crate::event::{DroppedEvents, PeerInfo, PeerState};
+use crate::histogram::Histogram;
 use crate::metrics::Metrics;
 use crate::microphone::MicrophoneUsage;
 use crate::transport::NetworkStats;
@@ -19,6 +21,8 @@ pub(crate) struct Snapshot {
     pub(crate) peers: Vec<PeerInfo>,
     /// Of the bridge, if one is connected.
     pub(crate) media: Option<Metrics>,
+    /// How many receive each layer.
+    pub(crate) viewers: PerLayer<usize>,
     pub(crate) network: NetworkStats,
     pub(crate) microphones: MicrophoneUsage,
     pub(crate) dropped_events: DroppedEvents,
@@ -33,6 +37,16 @@ pub(crate) fn text(now: &Snapshot) -> String {
     let of_state = |state| now.peers.iter().filter(|peer| peer.state == state).count();
     let peers = STATES.map(|state| (state.as_str(), of_state(state)));
     text.family("gauge", "peers", "Browsers by state.", "state", &peers);
+    let viewers: Vec<_> = Layer::all()
+        .map(|layer| (layer.codec_name(), now.viewers[layer]))
+        .collect();
+    text.family(
+        "gauge",
+        "viewers",
+        "Browsers that receive an encoding.",
+        "codec",
+        &viewers,
+    );
     text.network(&now.network);
     text.microphones(&now.microphones);
     let dropped = &now.dropped_events;
@@ -77,11 +91,29 @@ impl Text {
             media.invalid_frames,
         );
         self.counter(
+            "frames_late_total",
+            "Frames pushed late; they are sent all the same.",
+            media.late_frames,
+        );
+        self.counter(
             "frames_dropped_total",
             "Frames pushed late (sent all the same), superseded or invalid.",
             media.dropped_frames,
         );
-        self.counter("keyframes_total", "Keyframes encoded.", media.keyframes);
+        let keyframes =
+            KeyframeReason::ALL.map(|why| (why.as_str(), media.keyframes[why as usize]));
+        self.family(
+            "counter",
+            "keyframes_total",
+            "Keyframes encoded, by why.",
+            "reason",
+            &keyframes,
+        );
+        self.histogram(
+            "encode_seconds",
+            "What an encoder took for a frame.",
+            &media.encode_time,
+        );
         self.gauge(
             "frames_per_second",
             "Frames pushed in the last second.",
@@ -166,13 +198,31 @@ impl Text {
     }
 
     fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head("counter", name, help);
-        self.line(format_args!("avatar_{name} {value}"));
+        self.value("counter", name, help, value);
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head("gauge", name, help);
+        self.value("gauge", name, help, value);
+    }
+
+    fn value(&mut self, kind: &str, name: &str, help: &str, value: impl Display) {
+        self.head(kind, name, help);
         self.line(format_args!("avatar_{name} {value}"));
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, times: &Histogram) {
+        self.head("histogram", name, help);
+        let count = times.count();
+        for (bound, within) in times.cumulative() {
+            let bound = bound.as_secs_f64();
+            self.line(format_args!(
+                "avatar_{name}_bucket{{le=\"{bound}\"}} {within}"
+            ));
+        }
+        self.line(format_args!("avatar_{name}_bucket{{le=\"+Inf\"}} {count}"));
+        let total = times.total().as_secs_f64();
+        self.line(format_args!("avatar_{name}_sum {total}"));
+        self.line(format_args!("avatar_{name}_count {count}"));
     }
 
     /// One line for each value of a label.
@@ -203,10 +253,12 @@ impl Text {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::codec::VideoCodec;
     use crate::event::PeerId;
+    use crate::histogram::AtomicHistogram;
 
     fn peer(state: PeerState) -> PeerInfo {
         PeerInfo {
@@ -224,6 +276,11 @@ mod tests {
                 peer(PeerState::Connected),
             ],
             media,
+            viewers: {
+                let mut viewers = PerLayer::default();
+                viewers[Layer::Video(VideoCodec::Vp8)] = 2;
+                viewers
+            },
             network: NetworkStats {
                 bytes: u64::MAX,
                 refused_nacks: 3,
@@ -239,7 +296,11 @@ mod tests {
 
     #[test]
     fn every_value_has_its_line_and_every_family_its_help_and_type() {
+        let times = AtomicHistogram::default();
+        times.add(Duration::from_micros(900));
         let text = text(&snapshot(Some(Metrics {
+            keyframes: [1, 2, 3, 4],
+            encode_time: times.snapshot(),
             video_frames: 30,
             avg_latency_ms: 12.5,
             is_streaming: true,
@@ -254,6 +315,15 @@ mod tests {
             "avatar_peers{state=\"connected\"} 2",
             "avatar_peers{state=\"connecting\"} 0",
             "avatar_peers{state=\"failed\"} 1",
+            "avatar_viewers{codec=\"VP8\"} 2",
+            "avatar_viewers{codec=\"opus\"} 0",
+            "avatar_keyframes_total{reason=\"left_out\"} 3",
+            "# TYPE avatar_encode_seconds histogram",
+            "avatar_encode_seconds_bucket{le=\"0.0005\"} 0",
+            "avatar_encode_seconds_bucket{le=\"0.001\"} 1",
+            "avatar_encode_seconds_bucket{le=\"+Inf\"} 1",
+            "avatar_encode_seconds_sum 0.0009",
+            "avatar_encode_seconds_count 1",
             "avatar_bytes_sent_total 18446744073709551615",
             "avatar_refused_total{what=\"nack\"} 3",
             "avatar_events_dropped_total{class=\"messages\"} 7",
@@ -263,6 +333,9 @@ mod tests {
         let values = text.lines().filter(|line| !line.starts_with('#'));
         for line in values {
             let name = line.split(['{', ' ']).next().unwrap();
+            let of_histogram = ["_bucket", "_sum", "_count"];
+            let family = of_histogram.iter().find_map(|part| name.strip_suffix(part));
+            let name = family.unwrap_or(name);
             let is_known = |kind: &str| text.matches(&format!("# {kind} {name} ")).count() == 1;
             assert!(is_known("HELP") && is_known("TYPE"), "{line}");
             assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok());

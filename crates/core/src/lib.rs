@@ -40,6 +40,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 mod exposition;
+pub mod histogram;
 pub mod media;
 pub mod media_pool;
 pub mod metrics;

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::codec::ByReason;
 use crate::error::DropReason;
+use crate::histogram::Histogram;
 use crate::source::OutputCounts;
 
 /// A push is late when it comes more than this many frame intervals after its timestamp.
@@ -23,6 +25,8 @@ pub struct Metrics {
     pub audio_chunks: u64,
     /// Late frames (sent all the same) and frames that were not sent.
     pub dropped_frames: u64,
+    /// Late frames: sent all the same.
+    pub late_frames: u64,
     /// Chunks that were not sent: invalid, or the audio queue was full.
     pub dropped_chunks: u64,
     /// Exponential average of the age of a frame at its push, in ms; 0 before the first.
@@ -41,8 +45,10 @@ pub struct Metrics {
     pub superseded_frames: u64,
     /// Frames encoded, repeated ones included.
     pub encoded_frames: u64,
-    /// Encoded frames that a decoder can begin at.
-    pub keyframes: u64,
+    /// Encoded frames that a decoder can begin at, by reason.
+    pub keyframes: ByReason<u64>,
+    /// What an encoder took for a frame.
+    pub encode_time: Histogram,
     /// Sound that waits to be played, in ms.
     pub queued_audio_ms: f64,
     /// [`DropReason::code`] of the last frame that was not sent.
@@ -87,7 +93,10 @@ impl Recorder {
         self.recent.push_back(now_ms);
         match refused {
             Some(reason) => self.invalid_video(reason),
-            None if is_late => self.counted.dropped_frames += 1,
+            None if is_late => {
+                self.counted.late_frames += 1;
+                self.counted.dropped_frames += 1;
+            }
             None => {}
         }
     }
@@ -120,7 +129,10 @@ impl Recorder {
     pub(crate) fn output(&mut self, added: &OutputCounts) {
         let counted = &mut self.counted;
         counted.encoded_frames += added.encoded_frames;
-        counted.keyframes += added.keyframes;
+        for (total, added) in counted.keyframes.iter_mut().zip(added.keyframes) {
+            *total += added;
+        }
+        counted.encode_time = counted.encode_time.plus(added.encode_time);
         counted.superseded_frames += added.superseded_frames;
         counted.invalid_frames += added.undecodable_frames;
         counted.dropped_frames += added.superseded_frames + added.undecodable_frames;
@@ -185,7 +197,8 @@ mod tests {
         recorder.video(850.0, 1_000.0, None);
         assert_eq!(recorder.snapshot(1_000.0, true).dropped_frames, 0);
         recorder.video(849.0, 1_000.0, None);
-        assert_eq!(recorder.snapshot(1_000.0, true).dropped_frames, 1);
+        let metrics = recorder.snapshot(1_000.0, true);
+        assert_eq!((metrics.dropped_frames, metrics.late_frames), (1, 1));
     }
 
     #[test]
@@ -195,6 +208,7 @@ mod tests {
         recorder.video(0.0, 1_000.0, Some(&DropReason::Undecodable("JPEG")));
         let metrics = recorder.snapshot(1_000.0, true);
         assert_eq!((metrics.dropped_frames, metrics.invalid_frames), (1, 1));
+        assert_eq!(metrics.late_frames, 0);
         assert_eq!(metrics.last_frame_error, Some("undecodable"));
     }
 

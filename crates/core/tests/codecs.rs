@@ -46,8 +46,12 @@ async fn viewers_of_every_codec_see_at_once_and_in_time_what_is_pushed() {
             .windows(2)
             .map(|pair| pair[1] - pair[0] - 1)
             .sum::<u32>();
-        // Three encoders of a debug build, on a machine that may be busy: some pictures are superseded.
-        assert!(missed <= 30, "{codec:?}: {numbers:?}");
+        // Three encoders of a debug build, on a machine that may be busy: some pictures are superseded. No other is missed.
+        let superseded = system.source.metrics(support::now_ms()).superseded_frames;
+        assert!(
+            u64::from(missed) <= superseded,
+            "{codec:?}: {superseded} of {numbers:?}"
+        );
         // In step with the source: what came last is what was pushed last, but for what is on its way.
         assert!(
             *numbers.last().unwrap() + 10 > pushed + 60,
@@ -140,7 +144,14 @@ async fn an_encoder_works_only_while_somebody_watches_its_layer() {
     let _renderer = Renderer::start(&system.source, 30);
     let stays = system.viewer_of(&[VideoCodec::H264]).await;
     more_frames(&stays, 10).await;
-    let keyframes = || system.source.metrics(support::now_ms()).keyframes;
+    let keyframes = || {
+        system
+            .source
+            .metrics(support::now_ms())
+            .keyframes
+            .iter()
+            .sum::<u64>()
+    };
     let before = keyframes();
     for round in 1..=2 {
         let comes = system.viewer_of(&[VideoCodec::Vp8]).await;

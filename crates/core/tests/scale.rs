@@ -44,7 +44,7 @@ impl Stage {
     }
 
     fn keyframes(&self) -> u64 {
-        self.system.source.metrics(now_ms()).keyframes
+        self.system.source.metrics(now_ms()).keyframes.iter().sum()
     }
 }
 

@@ -53,11 +53,11 @@ pub enum Encoded {
 /// An encoder of one layer. Its first picture is a keyframe; later ones only when they are asked for.
 pub trait VideoEncoder: Send {
     /// Encodes `picture`, appending the frame to `out` (H.264 in Annex B, with SPS and PPS before each IDR slice).
-    /// `timestamp_ms` should rise.
+    /// `elapsed_ms` is counted from its first picture, and should rise: the rate control reads it.
     fn encode(
         &mut self,
         picture: &I420,
-        timestamp_ms: f64,
+        elapsed_ms: f64,
         force_keyframe: bool,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError>;

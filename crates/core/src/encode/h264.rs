@@ -14,8 +14,6 @@ use crate::media::I420;
 /// openh264's encoder.
 pub struct H264Encoder {
     openh264: Encoder,
-    /// The rate control reads times as a difference only; it wants them to begin near 0.
-    first_timestamp_ms: Option<f64>,
 }
 
 impl H264Encoder {
@@ -51,10 +49,7 @@ impl H264Encoder {
             );
         let mut openh264 = Encoder::with_api_config(OpenH264API::from_source(), config)?;
         silence(&mut openh264);
-        Ok(Self {
-            openh264,
-            first_timestamp_ms: None,
-        })
+        Ok(Self { openh264 })
     }
 }
 
@@ -62,16 +57,15 @@ impl VideoEncoder for H264Encoder {
     fn encode(
         &mut self,
         picture: &I420,
-        timestamp_ms: f64,
+        elapsed_ms: f64,
         force_keyframe: bool,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
         if force_keyframe {
             self.openh264.force_intra_frame();
         }
-        let first = *self.first_timestamp_ms.get_or_insert(timestamp_ms);
         // A float cast saturates: a time before the first is 0.
-        let elapsed = (timestamp_ms - first).min(1e12) as u64;
+        let elapsed = elapsed_ms.min(1e12) as u64;
         let stream = self
             .openh264
             .encode_at(picture, Timestamp::from_millis(elapsed))?;

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::codec::KeyframeReason;
+
 /// One keyframe serves all who asked within this time.
 const SHORTEST_GAP: Duration = Duration::from_millis(100);
 /// What the gap grows to while requests pour in: a viewer who joins then waits no longer than this.
@@ -16,7 +18,7 @@ const LONGEST_GAP: Duration = Duration::from_millis(500);
 pub struct KeyframePolicy {
     frame_interval: Duration,
     /// The first request that is not served.
-    asked: Option<Instant>,
+    asked: Option<(Instant, KeyframeReason)>,
     last: Option<Instant>,
     gap: Duration,
 }
@@ -33,8 +35,8 @@ impl KeyframePolicy {
     }
 
     /// Somebody asked for a keyframe.
-    pub fn request(&mut self, now: Instant) {
-        self.asked.get_or_insert(now);
+    pub fn request(&mut self, now: Instant, reason: KeyframeReason) {
+        self.asked.get_or_insert((now, reason));
     }
 
     /// Whether a picture that is encoded now must be a keyframe.
@@ -45,22 +47,23 @@ impl KeyframePolicy {
     /// When the last picture is to be encoded again, as a keyframe, if no new frame comes until then:
     /// one frame interval after the request.
     pub fn repeat_at(&self) -> Option<Instant> {
-        let patience = self.asked? + self.frame_interval;
+        let patience = self.asked?.0 + self.frame_interval;
         Some(self.earliest().map_or(patience, |at| at.max(patience)))
     }
 
-    /// A keyframe was encoded at `now`, after every request that this policy was told of.
-    pub fn encoded(&mut self, now: Instant) {
+    /// A keyframe was encoded at `now`, after every request that this policy was told of. Gives the first one's reason.
+    pub fn encoded(&mut self, now: Instant) -> KeyframeReason {
         let soon = self
             .last
             .zip(self.asked)
-            .is_some_and(|(last, asked)| asked < last + 2 * self.gap);
+            .is_some_and(|(last, (asked, _))| asked < last + 2 * self.gap);
         self.gap = match soon {
             true => (2 * self.gap).min(LONGEST_GAP),
             false => SHORTEST_GAP,
         };
         self.last = Some(now);
-        self.asked = None;
+        let asked = self.asked.take();
+        asked.map_or(KeyframeReason::Began, |(_, reason)| reason)
     }
 
     /// A keyframe could not be made: it is tried again after the gap.
@@ -76,6 +79,7 @@ impl KeyframePolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use KeyframeReason::{Asked, Began, Joined};
     use proptest::prelude::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -88,7 +92,7 @@ mod tests {
         for ms in 0..until {
             let now = start + ms as u32 * MS;
             for _ in requests.iter().filter(|at| **at == ms) {
-                policy.request(now);
+                policy.request(now, Asked);
             }
             if ms % 33 == 0 && policy.is_due(now) {
                 policy.encoded(now);
@@ -131,12 +135,12 @@ mod tests {
     fn a_frozen_source_gets_a_keyframe_after_one_frame_interval() {
         let start = Instant::now();
         let mut policy = KeyframePolicy::new(10);
-        policy.request(start);
-        policy.request(start + 50 * MS);
+        policy.request(start, Asked);
+        policy.request(start + 50 * MS, Asked);
         assert_eq!(policy.repeat_at(), Some(start + 100 * MS));
         policy.encoded(start + 100 * MS);
         assert_eq!(policy.repeat_at(), None);
-        policy.request(start + 101 * MS);
+        policy.request(start + 101 * MS, Asked);
         assert_eq!(policy.repeat_at(), Some(start + 201 * MS));
     }
 
@@ -144,11 +148,23 @@ mod tests {
     fn a_keyframe_that_failed_is_tried_again_later() {
         let start = Instant::now();
         let mut policy = KeyframePolicy::new(30);
-        policy.request(start);
+        policy.request(start, Asked);
         policy.failed(start + MS);
         assert!(!policy.is_due(start + 2 * MS));
         assert!(policy.is_due(start + 101 * MS));
         assert_eq!(policy.repeat_at(), Some(start + 101 * MS));
+    }
+
+    #[test]
+    fn a_keyframe_is_for_the_first_who_waits() {
+        let start = Instant::now();
+        let mut policy = KeyframePolicy::new(30);
+        assert_eq!(policy.encoded(start), Began);
+        policy.request(start, Joined);
+        policy.request(start + MS, Asked);
+        assert_eq!(policy.encoded(start + 200 * MS), Joined);
+        policy.request(start + 201 * MS, Asked);
+        assert_eq!(policy.encoded(start + 400 * MS), Asked);
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::encoder::{EncodeError, Encoded, LayerSettings, VideoEncoder};
 use super::keyframe::KeyframePolicy;
-use crate::codec::VideoCodec;
+use crate::codec::{KeyframeReason, VideoCodec};
 use crate::media::I420;
 
 /// One encoded picture.
@@ -18,15 +18,23 @@ pub struct EncodedFrame {
     pub timestamp_ms: f64,
     /// Whether a viewer can begin here.
     pub keyframe: bool,
+    /// Why, if so.
+    pub reason: Option<KeyframeReason>,
 }
 
 /// An encoder, made when it is first needed. It goes with its last viewer.
 pub(super) struct LayerEncoder {
     settings: LayerSettings,
     /// `None` before the first picture, and after a failure: the next picture gets a new one.
-    encoder: Option<Box<dyn VideoEncoder>>,
+    encoder: Option<Begun>,
     policy: KeyframePolicy,
     frame: EncodedFrame,
+}
+
+struct Begun {
+    encoder: Box<dyn VideoEncoder>,
+    /// The time of its first picture.
+    first_ms: f64,
 }
 
 impl LayerEncoder {
@@ -40,13 +48,14 @@ impl LayerEncoder {
                 data: Vec::new(),
                 timestamp_ms: 0.0,
                 keyframe: false,
+                reason: None,
             },
         }
     }
 
-    /// Somebody asked for a keyframe at `asked`.
-    pub(super) fn request_keyframe(&mut self, asked: Instant) {
-        self.policy.request(asked);
+    /// Somebody wanted a keyframe at `asked`.
+    pub(super) fn request_keyframe(&mut self, asked: Instant, reason: KeyframeReason) {
+        self.policy.request(asked, reason);
     }
 
     /// When the last picture is to be encoded again, as a keyframe, if no new one comes until then.
@@ -64,9 +73,8 @@ impl LayerEncoder {
         let keyframe_due = self.policy.is_due(now);
         let encoded = self.try_encode(picture, timestamp_ms, keyframe_due);
         let is_keyframe = matches!(encoded, Ok(Encoded::Keyframe));
-        if is_keyframe {
-            self.policy.encoded(now);
-        } else if keyframe_due {
+        self.frame.reason = is_keyframe.then(|| self.policy.encoded(now));
+        if !is_keyframe && keyframe_due {
             self.policy.failed(now);
         }
         match encoded {
@@ -89,11 +97,15 @@ impl LayerEncoder {
         timestamp_ms: f64,
         force_keyframe: bool,
     ) -> Result<Encoded, EncodeError> {
-        let encoder = match &mut self.encoder {
-            Some(encoder) => encoder,
-            none => none.insert(self.settings.encoder()?),
+        let Begun { encoder, first_ms } = match &mut self.encoder {
+            Some(begun) => begun,
+            none => none.insert(Begun {
+                encoder: self.settings.encoder()?,
+                first_ms: timestamp_ms,
+            }),
         };
-        self.frame.data.clear();
-        encoder.encode(picture, timestamp_ms, force_keyframe, &mut self.frame.data)
+        let data = &mut self.frame.data;
+        data.clear();
+        encoder.encode(picture, timestamp_ms - *first_ms, force_keyframe, data)
     }
 }

@@ -1,14 +1,14 @@
 //! From pushed frames to encoded ones, on the pool.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::clock::{MediaClock, millis};
 use super::encoder::LayerSettings;
 use super::layer::{EncodedFrame, LayerEncoder};
 use super::slot::{ByCodec, Orders, Slot, SlotFrame, VideoStats};
-use crate::codec::VideoCodec;
+use crate::codec::{KeyframeReason, VideoCodec};
 use crate::config::MediaConfig;
 use crate::error::StartError;
 use crate::media::{Converter, VideoFrame};
@@ -49,7 +49,8 @@ impl VideoPipeline {
         let slot = Arc::new(Slot::new(config.video_width, config.video_height));
         let worker = Worker {
             slot: Arc::clone(&slot),
-            converter: Converter::new(config.video_width, config.video_height),
+            converter: Converter::new(config.video_width, config.video_height)
+                .with_fit(config.video_fit),
             settings,
             layers: Default::default(),
             clock: MediaClock::default(),
@@ -73,8 +74,8 @@ impl VideoPipeline {
 
     /// Asks for a keyframe of a layer: the next frame, or the last picture again if none comes within a frame
     /// interval; later when keyframes were made just before. From any thread.
-    pub fn request_keyframe(&self, codec: VideoCodec) {
-        self.slot.request_keyframe(codec, Instant::now());
+    pub fn request_keyframe(&self, codec: VideoCodec, reason: KeyframeReason) {
+        self.slot.request_keyframe(codec, reason, Instant::now());
         self.task.wake();
     }
 
@@ -83,6 +84,11 @@ impl VideoPipeline {
     pub fn set_watched(&self, codecs: &[VideoCodec]) {
         self.slot.set_watched(codecs, Instant::now());
         self.task.wake();
+    }
+
+    /// Drops a frame that was not encoded yet.
+    pub fn drop_waiting(&self) {
+        self.slot.drop_waiting();
     }
 
     /// What was done so far.
@@ -111,8 +117,8 @@ impl Task for Worker {
             match watched {
                 Some(watched) => {
                     let layer = layer.get_or_insert_with(|| LayerEncoder::new(settings));
-                    if let Some(asked) = watched.asked {
-                        layer.request_keyframe(asked);
+                    if let Some((asked, reason)) = watched.asked {
+                        layer.request_keyframe(asked, reason);
                     }
                 }
                 None => *layer = None,
@@ -195,8 +201,10 @@ impl Worker {
                     is_encoded = true;
                     let bytes = frame.data.len() as u64;
                     counters.bytes.fetch_add(bytes, Relaxed);
-                    counters.keyframes.fetch_add(frame.keyframe.into(), Relaxed);
-                    add_time(&counters.encode_ns, start.elapsed());
+                    if let Some(reason) = frame.reason {
+                        counters.keyframes[reason as usize].fetch_add(1, Relaxed);
+                    }
+                    counters.encode_time.add(start.elapsed());
                     (self.output)(frame);
                 }
                 Ok(None) => {
@@ -211,10 +219,6 @@ impl Worker {
         }
         is_encoded
     }
-}
-
-fn add_time(total_ns: &AtomicU64, time: Duration) {
-    total_ns.fetch_add(time.as_nanos() as u64, Relaxed);
 }
 
 /// Says at most one thing a second.
@@ -344,8 +348,9 @@ mod tests {
             assert_eq!(frame.data[..4], [0, 0, 0, 1]);
         }
         let stats = rig.pipeline.stats();
-        assert_eq!((stats.frames_in, stats.encoded, stats.keyframes), (3, 3, 1));
-        assert!(stats.encode_time > Duration::ZERO && stats.bytes > 0);
+        assert_eq!((stats.frames_in, stats.encoded), (3, 3));
+        assert_eq!(stats.keyframes, [1, 0, 0, 0]);
+        assert!(stats.encode_time.count() == 3 && stats.bytes > 0);
     }
 
     #[test]
@@ -402,7 +407,8 @@ mod tests {
         rig.push(1_000.0);
         rig.frame();
         rig.assert_nothing_comes();
-        rig.pipeline.request_keyframe(VideoCodec::H264);
+        rig.pipeline
+            .request_keyframe(VideoCodec::H264, KeyframeReason::Asked);
         let again = rig.frame();
         assert!(again.keyframe);
         let late = again.timestamp_ms - 1_000.0;
@@ -437,7 +443,7 @@ mod tests {
         assert_eq!(shown(1_100.0, &[Vp8, Vp9]), [Vp9]);
         rig.assert_nothing_comes();
         let stats = rig.pipeline.stats();
-        assert_eq!((stats.encoded, stats.keyframes), (4, 3));
+        assert_eq!((stats.encoded, stats.keyframes.iter().sum()), (4, 3_u64));
     }
 
     #[test]
@@ -496,11 +502,13 @@ mod tests {
         rig.push(1_000.0);
         rig.frame();
         for _ in 0..500 {
-            rig.pipeline.request_keyframe(VideoCodec::H264);
+            rig.pipeline
+                .request_keyframe(VideoCodec::H264, KeyframeReason::Asked);
             std::thread::sleep(Duration::from_millis(1));
         }
         assert!(rig.frame().keyframe);
-        assert!(rig.pipeline.stats().keyframes <= 6);
+        let made: u64 = rig.pipeline.stats().keyframes.iter().sum();
+        assert!(made <= 6, "{made}");
     }
 
     #[test]

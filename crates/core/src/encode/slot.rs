@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use crate::codec::VideoCodec;
+use crate::codec::{ByReason, KeyframeReason, VideoCodec};
 use crate::error::DropReason;
+use crate::histogram::{AtomicHistogram, Histogram};
 use crate::media::{Converter, I420, PixelFormat, VideoFrame};
 
 /// One buffer is filled, one waits, one is encoded.
@@ -19,8 +20,8 @@ pub struct VideoStats {
     pub frames_in: u64,
     /// Pictures that were encoded, in one layer or in several.
     pub encoded: u64,
-    /// Keyframes of all layers.
-    pub keyframes: u64,
+    /// Keyframes of all layers, by reason.
+    pub keyframes: ByReason<u64>,
     /// Pictures among the encoded ones that were the last one again, since a keyframe was wanted and no frame came.
     pub repeated: u64,
     /// Frames that a newer one replaced before they were encoded, while somebody watched.
@@ -35,8 +36,8 @@ pub struct VideoStats {
     pub bytes: u64,
     /// Mean time from a frame to the picture that is encoded, on the thread that pushes or on one of the pool.
     pub convert_time: Duration,
-    /// Mean time that all encoders took for a picture.
-    pub encode_time: Duration,
+    /// What an encoder took for a picture.
+    pub encode_time: Histogram,
 }
 
 /// The counters behind [`VideoStats`].
@@ -44,7 +45,7 @@ pub struct VideoStats {
 pub(super) struct Counters {
     pub(super) frames_in: AtomicU64,
     pub(super) encoded: AtomicU64,
-    pub(super) keyframes: AtomicU64,
+    pub(super) keyframes: ByReason<AtomicU64>,
     pub(super) repeated: AtomicU64,
     pub(super) superseded: AtomicU64,
     pub(super) unwatched: AtomicU64,
@@ -53,7 +54,7 @@ pub(super) struct Counters {
     pub(super) bytes: AtomicU64,
     converted: AtomicU64,
     convert_ns: AtomicU64,
-    pub(super) encode_ns: AtomicU64,
+    pub(super) encode_time: AtomicHistogram,
 }
 
 /// A frame in a buffer of ours.
@@ -65,7 +66,7 @@ pub(super) struct SlotFrame {
 }
 
 enum Content {
-    /// What needed nothing but its colours converted, which costs less than the copy of it that it saves.
+    /// What needed nothing but its planes copied, or its colours converted, which costs no more than a copy.
     Picture(I420),
     /// What is decoded or scaled first: as it was pushed.
     Bytes {
@@ -80,7 +81,7 @@ enum Content {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Watched {
     /// The first request for a keyframe that its policy has not been told of.
-    pub(super) asked: Option<Instant>,
+    pub(super) asked: Option<(Instant, KeyframeReason)>,
 }
 
 /// What there is to do.
@@ -142,8 +143,19 @@ impl Slot {
         watched
     }
 
+    /// Drops the frame that waits, if somebody watches: otherwise it is the picture that the next one begins with.
+    pub(super) fn drop_waiting(&self) {
+        let mut state = self.state.lock();
+        if state.is_watched()
+            && let Some(dropped) = state.latest.take()
+        {
+            self.counters.superseded.fetch_add(1, Relaxed);
+            state.recycle(dropped.content);
+        }
+    }
+
     fn take_in(&self, frame: &VideoFrame<'_>) -> Content {
-        if frame.format == PixelFormat::Rgba {
+        if frame.format.is_raw() {
             let start = Instant::now();
             let spare = self.state.lock().spare_pictures.pop();
             let mut picture = spare.unwrap_or_else(|| I420::black(self.size.0, self.size.1));
@@ -165,9 +177,9 @@ impl Slot {
     }
 
     /// Asks for a keyframe of a layer that is watched.
-    pub(super) fn request_keyframe(&self, codec: VideoCodec, now: Instant) {
+    pub(super) fn request_keyframe(&self, codec: VideoCodec, reason: KeyframeReason, now: Instant) {
         if let Some(watched) = &mut self.state.lock().watched[codec as usize] {
-            watched.asked.get_or_insert(now);
+            watched.asked.get_or_insert((now, reason));
         }
     }
 
@@ -178,7 +190,8 @@ impl Slot {
             if !codecs.contains(&codec) {
                 *watched = None;
             } else if watched.is_none() {
-                *watched = Some(Watched { asked: Some(now) });
+                let asked = Some((now, KeyframeReason::Joined));
+                *watched = Some(Watched { asked });
             }
         }
     }
@@ -261,11 +274,10 @@ impl Counters {
         let mean = |total_ns: &AtomicU64, count: u64| {
             Duration::from_nanos(total_ns.load(Relaxed) / count.max(1))
         };
-        let encoded = self.encoded.load(Relaxed);
         VideoStats {
             frames_in: self.frames_in.load(Relaxed),
-            encoded,
-            keyframes: self.keyframes.load(Relaxed),
+            encoded: self.encoded.load(Relaxed),
+            keyframes: std::array::from_fn(|reason| self.keyframes[reason].load(Relaxed)),
             repeated: self.repeated.load(Relaxed),
             superseded: self.superseded.load(Relaxed),
             unwatched: self.unwatched.load(Relaxed),
@@ -273,7 +285,7 @@ impl Counters {
             failed: self.failed.load(Relaxed),
             bytes: self.bytes.load(Relaxed),
             convert_time: mean(&self.convert_ns, self.converted.load(Relaxed)),
-            encode_time: mean(&self.encode_ns, encoded),
+            encode_time: self.encode_time.snapshot(),
         }
     }
 }

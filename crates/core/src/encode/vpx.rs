@@ -14,7 +14,6 @@ const TICKS_A_MS: f64 = 90.0;
 pub struct VpxEncoder {
     codec: VideoCodec,
     libvpx: Encoder,
-    first_timestamp_ms: Option<f64>,
     last_ticks: i64,
 }
 
@@ -35,7 +34,6 @@ impl VpxEncoder {
         Ok(Self {
             codec,
             libvpx: libvpx.map_err(|error| EncodeError::Vpx(codec, error))?,
-            first_timestamp_ms: None,
             last_ticks: -1,
         })
     }
@@ -45,13 +43,12 @@ impl VideoEncoder for VpxEncoder {
     fn encode(
         &mut self,
         picture: &I420,
-        timestamp_ms: f64,
+        elapsed_ms: f64,
         force_keyframe: bool,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
-        let first = *self.first_timestamp_ms.get_or_insert(timestamp_ms);
         // A float cast saturates; libvpx refuses a time that is not after the last.
-        let ticks = ((timestamp_ms - first) * TICKS_A_MS).min(1e15) as i64;
+        let ticks = (elapsed_ms * TICKS_A_MS).min(1e15) as i64;
         self.last_ticks = ticks.max(self.last_ticks + 1);
         let planes = Planes {
             y: picture.y(),

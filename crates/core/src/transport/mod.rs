@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use crate::codec::{PerLayer, VideoCodec};
+use crate::codec::{KeyframeReason, PerLayer, VideoCodec};
 use crate::event::{PeerId, PeerState};
 use crate::microphone::{Hearing, Spurt};
 
@@ -62,7 +62,7 @@ pub trait StreamDelegate: Send + Sync + 'static {
     /// A peer's transport is over; nothing more comes of it.
     fn gone(&self, peer: PeerId);
     /// Somebody cannot go on without a keyframe of this layer.
-    fn keyframe_wanted(&self, codec: VideoCodec);
+    fn keyframe_wanted(&self, codec: VideoCodec, reason: KeyframeReason);
     /// Somebody lost this share of the packets of sound that were sent lately, from 0 to 1.
     fn sound_lost(&self, share: f64);
     /// How many peers receive each layer.
@@ -92,7 +92,7 @@ mod testing {
     impl StreamDelegate for Told {
         fn state(&self, _: PeerId, _: PeerState) {}
         fn gone(&self, _: PeerId) {}
-        fn keyframe_wanted(&self, codec: VideoCodec) {
+        fn keyframe_wanted(&self, codec: VideoCodec, _: KeyframeReason) {
             self.keyframes_wanted.lock().push(codec);
         }
         fn sound_lost(&self, _: f64) {}

@@ -10,7 +10,7 @@ use slab::Slab;
 
 use super::stream::{Receives, Stream};
 use super::{Io, Shard};
-use crate::codec::Layer;
+use crate::codec::{KeyframeReason, Layer};
 use crate::event::{PeerId, PeerState};
 use crate::transport::limit::{Bucket, Rate};
 use crate::transport::outlet::Outlet;
@@ -353,7 +353,8 @@ fn answer(now: Instant, feedback: Feedback, outlet: &mut Outlet, stream: &Stream
         ),
         Feedback::Keyframe { ssrc } => {
             if outlet.grants_keyframe(now, ssrc, counters) {
-                stream.hub.delegate.keyframe_wanted(codec);
+                let delegate = &stream.hub.delegate;
+                delegate.keyframe_wanted(codec, KeyframeReason::Asked);
             }
         }
         Feedback::Loss { ssrc, share } => {
@@ -376,6 +377,7 @@ fn ask_for_keyframe(peer: &Peer, stream: &Stream) {
         && outlet.waits_for_keyframe()
         && let Some(codec) = outlet.video()
     {
-        stream.hub.delegate.keyframe_wanted(codec);
+        let delegate = &stream.hub.delegate;
+        delegate.keyframe_wanted(codec, KeyframeReason::Joined);
     }
 }

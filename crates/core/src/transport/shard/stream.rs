@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use super::Io;
 use super::members::Members;
-use crate::codec::{AudioCodec, Layer, PerLayer, VideoCodec};
+use crate::codec::{AudioCodec, KeyframeReason, Layer, PerLayer, VideoCodec};
 use crate::rtp::{AccessUnit, History};
 use crate::transport::StreamDelegate;
 use crate::transport::counters::Counters;
@@ -96,7 +96,9 @@ impl Stream {
         if let Layer::Video(codec) = layer {
             state.is_broken = is_late || state.is_broken && !unit.keyframe;
             if is_late && !state.peers.is_empty() {
-                self.hub.delegate.keyframe_wanted(codec);
+                self.hub
+                    .delegate
+                    .keyframe_wanted(codec, KeyframeReason::LeftOut);
             }
         }
         let left_out = is_late || state.is_broken;
@@ -134,7 +136,9 @@ impl Stream {
                 && outlet.waits_for_keyframe()
                 && asks
             {
-                self.hub.delegate.keyframe_wanted(codec);
+                self.hub
+                    .delegate
+                    .keyframe_wanted(codec, KeyframeReason::LeftOut);
             }
             outlet.report(now, now_ms, newest, sockets);
         }
