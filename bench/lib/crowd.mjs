@@ -11,7 +11,7 @@ import { ended, jsonLines, release, start, stop, within } from "./process.mjs";
  * @property {number} [decrypt] share of packets that is decrypted and authenticated, `LIGHT.decrypt`
  * @property {number} [inspect] share of viewers whose packets are read and timed, `LIGHT.inspect`
  * @property {number} [decode] viewers that decode their pictures, 0
- * @property {"h264" | "vp8"} [codec]
+ * @property {"h264" | "vp8" | "vp9"} [codec]
  * @property {boolean} [waitForOffer] whether the server makes the offer
  * @property {"silent" | "noise" | "speech"} [microphone] none otherwise
  * @property {number} [flood] packets of NACK and PLI that the first viewer sends in a second

@@ -145,7 +145,7 @@ impl Avatar {
             let lateness = now.as_secs_f64() * 1_000.0 - audio.wall_ms;
             ticks.lock().unwrap().tick_lateness_ms.push(lateness);
         });
-        let audio = AudioPipeline::spawn(pool, config, output, warn());
+        let audio = AudioPipeline::spawn(pool, config, output, Box::new(|| ()), warn());
         let avatar = Self {
             video: video.unwrap(),
             audio: audio.unwrap(),
@@ -187,7 +187,7 @@ fn report(avatars: &[Avatar], seconds: f64, elapsed: f64, cpu: &BTreeMap<String,
         let stats = avatar.video.stats();
         superseded += stats.superseded;
         convert += stats.convert_time / avatars.len() as u32;
-        encode += stats.encode_time / avatars.len() as u32;
+        encode += stats.encode_time.mean() / avatars.len() as u32;
     }
     for numbers in [&mut fps, &mut latencies, &mut lateness] {
         numbers.sort_by(f64::total_cmp);

@@ -1,7 +1,9 @@
 //! What a frame costs before the network: conversion and encode of the talking head, 512x512 at 30 fps and
 //! 1 Mb/s, at the pace of a stream (so that caches are as cold as they are there). Prints JSON.
 //!
-//! `cargo run --release -p avatar-core --example encode_cost -- [seconds] [H264|VP8|VP9]`
+//! Every format into H.264, and RGBA into every codec.
+//!
+//! `cargo run --release -p avatar-core --example encode_cost -- [seconds]`
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use avatar_core::codec::VideoCodec;
 use avatar_core::encode::LayerSettings;
-use avatar_core::media::{Converter, PixelFormat, VideoFrame};
+use avatar_core::media::{Converter, I420, PixelFormat, VideoFrame};
+use openh264::formats::YUVSource;
 
 const SIZE: u32 = 512;
 const FPS: u32 = 30;
@@ -23,19 +26,62 @@ fn main() {
     let seconds: u32 = std::env::args()
         .nth(1)
         .map_or(8, |text| text.parse().unwrap());
-    let name = std::env::args().nth(2).unwrap_or("H264".to_owned());
-    let mut codecs = VideoCodec::ALL.into_iter();
-    let codec = codecs.find(|codec| codec.name() == name).unwrap();
-    let jpegs = talking_head();
-    let rgba: Vec<Vec<u8>> = jpegs.iter().map(|jpeg| decode(jpeg)).collect();
-    println!(
-        "{{\"jpeg\":{},\"rgba\":{}}}",
-        measure(codec, PixelFormat::Jpeg, &jpegs, seconds * FPS),
-        measure(codec, PixelFormat::Rgba, &rgba, seconds * FPS),
-    );
+    let jpeg = talking_head();
+    let rgba: Vec<Vec<u8>> = jpeg.iter().map(|jpeg| decode(jpeg)).collect();
+    let yuv: Vec<Vec<u8>> = rgba.iter().map(|rgba| planes(rgba)).collect();
+    let nv12: Vec<Vec<u8>> = yuv.iter().map(|yuv| interleave(yuv)).collect();
+    let png: Vec<Vec<u8>> = rgba.iter().take(30).map(|rgba| encode_png(rgba)).collect();
+    let formats = [
+        ("JPEG", PixelFormat::Jpeg, &jpeg),
+        ("YUV", PixelFormat::I420, &yuv),
+        ("NV12", PixelFormat::Nv12, &nv12),
+        ("PNG", PixelFormat::Png, &png),
+    ];
+    let formats = formats.map(|(name, format, pictures)| {
+        let measured = measure(VideoCodec::H264, format, pictures, seconds * FPS);
+        format!("\"{name} into H264\":{measured}")
+    });
+    let codecs = VideoCodec::ALL.map(|codec| {
+        let measured = measure(codec, PixelFormat::Rgba, &rgba, seconds * FPS);
+        format!("\"RGBA into {codec}\":{measured}")
+    });
+    println!("{{{},{}}}", formats.join(","), codecs.join(","));
+}
+
+fn planes(rgba: &[u8]) -> Vec<u8> {
+    let mut converter = Converter::new(SIZE, SIZE);
+    let frame = VideoFrame {
+        data: rgba,
+        width: SIZE,
+        height: SIZE,
+        timestamp_ms: 0.0,
+        format: PixelFormat::Rgba,
+    };
+    let picture = converter.convert(&frame).unwrap();
+    [picture.y(), picture.u(), picture.v()].concat()
+}
+
+fn interleave(yuv: &[u8]) -> Vec<u8> {
+    let (y, uv) = yuv.split_at((SIZE * SIZE) as usize);
+    let (u, v) = uv.split_at(uv.len() / 2);
+    let pairs = u.iter().zip(v).flat_map(|(u, v)| [*u, *v]);
+    y.iter().copied().chain(pairs).collect()
+}
+
+fn encode_png(rgba: &[u8]) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, SIZE, SIZE);
+    encoder.set_color(png::ColorType::Rgba);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(rgba).unwrap();
+    drop(writer);
+    file
 }
 
 fn measure(codec: VideoCodec, format: PixelFormat, pictures: &[Vec<u8>], frames: u32) -> String {
+    // What the pool's slot does with raw pictures of the stream's size: see `I420::draw`.
+    let is_drawn = !matches!(format, PixelFormat::Jpeg | PixelFormat::Png);
+    let mut drawn = I420::black(SIZE, SIZE);
     let interval = Duration::from_secs(1) / FPS;
     let mut converter = Converter::new(SIZE, SIZE);
     let settings = LayerSettings {
@@ -61,7 +107,10 @@ fn measure(codec: VideoCodec, format: PixelFormat, pictures: &[Vec<u8>], frames:
             timestamp_ms,
             format,
         };
-        let picture = converter.convert(&frame).unwrap();
+        let picture = match is_drawn && drawn.draw(&frame) {
+            true => &drawn,
+            false => converter.convert(&frame).unwrap(),
+        };
         let converted = began.elapsed();
         out.clear();
         encoder
