@@ -29,6 +29,8 @@ export declare class NativeServer {
   peers(): string
   /** How many peers there are. */
   peerCount(): number
+  /** How many receive each encoding, by the name of its codec. */
+  viewers(): Record<string, number>
   /** What was sent and refused. */
   networkStats(): NativeNetworkStats
   /** False: there is no such peer. */
@@ -63,6 +65,10 @@ export declare class NativeSource {
   metrics(now: number): NativeMetrics
   /** Sets the counters to zero. */
   resetMetrics(): void
+  /** Drops the sound and the frame that wait. */
+  interrupt(): NativeInterruption
+  /** How much sound waits to be played, in ms. */
+  get queuedAudioMs(): number
   /** Everything that happened since the last call, oldest first. */
   takeEvents(): Array<NativeEvent>
 }
@@ -95,6 +101,20 @@ export interface NativeEvent {
   data?: Buffer
 }
 
+/** What an interruption cut off. */
+export interface NativeInterruption {
+  playedMs: number
+  discardedMs: number
+}
+
+/** Keyframes, by why they were made. */
+export interface NativeKeyframeReasons {
+  joined: number
+  asked: number
+  leftOut: number
+  began: number
+}
+
 /** The counters of a bridge, in the words of `getMetrics()`. */
 export interface NativeMetrics {
   videoFrames: number
@@ -110,6 +130,9 @@ export interface NativeMetrics {
   supersededFrames: number
   encodedFrames: number
   keyframes: number
+  keyframeReasons: NativeKeyframeReasons
+  encodeMs: NativeQuantiles
+  lateFrames: number
   queuedAudioMs: number
   lastFrameError?: string
   lastChunkError?: string
@@ -142,6 +165,12 @@ export interface NativeNetworkStats {
   blockedUnits: number
   /** Frames and sound that a network thread was too late for. */
   lateUnits: number
+}
+
+/** What half, and what 99 of 100, did not exceed. */
+export interface NativeQuantiles {
+  p50: number
+  p99: number
 }
 
 /** What became of a start: the port, or why there is none. */

@@ -1,9 +1,10 @@
 // The whole API. The classes are in two modules of their own, for applications that import them one by one.
 
-import type { MediaBridge, MediaBridgeConfig, MediaMetrics } from "./media-bridge.js";
+import type { Interruption, MediaBridge, MediaBridgeConfig, MediaMetrics } from "./media-bridge.js";
 import type {
   DroppedEvents,
   NetworkStats,
+  Viewers,
   WebRTCConfig,
   WebRTCStreamingServer,
 } from "./webrtc-server.js";
@@ -27,6 +28,8 @@ export interface StreamingStatus {
   port: number | null;
   /** How many clients there are. */
   peerCount: number;
+  /** How many receive each encoding. */
+  viewers: Viewers;
   /** Those of the bridge. */
   metrics: MediaMetrics;
   /** What the server sent and refused. */
@@ -54,6 +57,8 @@ export interface StreamingSystem {
   start(): Promise<void>;
   /** Stops the bridge, then the server. A second stop resolves. */
   stop(): Promise<void>;
+  /** The same as {@link MediaBridge.interrupt}. */
+  interrupt(): Promise<Interruption>;
   /** How things are now. */
   getStatus(): StreamingStatus;
   /** The same as {@link stop}, for `await using`. */

@@ -35,6 +35,10 @@ class StreamingSystem {
     });
   }
 
+  interrupt() {
+    return this.bridge.interrupt();
+  }
+
   getStatus() {
     const { port } = this.server;
     return {
@@ -42,6 +46,7 @@ class StreamingSystem {
       port,
       peerCount: this.server.getPeerCount(),
       metrics: this.bridge.getMetrics(),
+      viewers: this.server.getViewers(),
       network: this.server.getNetworkStats(),
       droppedEvents: this.server.getDroppedEvents(),
     };

@@ -9,6 +9,11 @@ export interface MediaBridgeConfig {
   videoWidth?: number;
   /** Height of the stream in pixels, 16 to 3840 (2160 if the width is more), rounded down to even. Default 512. */
   videoHeight?: number;
+  /**
+   * How pictures of another shape than the stream's are shown, as `object-fit` of CSS: `"contain"` (default) shows the
+   * whole of them between black bars, `"cover"` cuts off evenly what does not fit.
+   */
+  videoFit?: "contain" | "cover";
   /** Target rate in bits a second, 50000 to 50000000. Default: 0.13 bits a pixel (1 Mb/s at 512x512, 30 fps). */
   videoBitrate?: number;
   /** Samples a second of `incoming-audio`, 8000 to 48000. Default 16000. */
@@ -46,8 +51,16 @@ export interface VideoFrame<Data extends ArrayBufferView = Buffer> {
   /** When it is to be seen, in ms of the `Date.now()` clock. */
   timestamp: number;
   /**
-   * `"RGBA"` (default): 4 bytes a pixel; `"JPEG"`. This release drops frames of the other formats, with the
-   * reason `"unsupported-format"`.
+   * What `data` is. Of raw pictures all rows are without padding.
+   *
+   * - `"RGBA"` (default): 4 bytes a pixel, sRGB; alpha is ignored. Bytes behind the picture are too.
+   * - `"YUV"` or `"I420"`: 4:2:0, a plane of Y, one of U and one of V, in BT.601 and limited range (Y 16 to 235), which
+   *   is what is sent: at the stream's size it is copied as it is. The sides of U and V are half of those of Y, rounded
+   *   up, so `width * height + 2 * Math.ceil(width / 2) * Math.ceil(height / 2)` bytes, no fewer and no more.
+   * - `"NV12"`: the same, with U and V interleaved in one plane.
+   * - `"JPEG"`: a JFIF or Exif file. Its own size counts, not `width` and `height`.
+   * - `"PNG"`: of any kind, the first picture of an animation, taken as sRGB; what is transparent is laid on black. Its
+   *   own size counts, too. Decoding takes several times as long as a JPEG's.
    */
   format?: "RGBA" | "YUV" | "I420" | "NV12" | "JPEG" | "PNG";
 }
@@ -56,15 +69,20 @@ export interface VideoFrame<Data extends ArrayBufferView = Buffer> {
 export interface AudioChunk<Data extends ArrayBufferView = Buffer> {
   /** The samples. Read only inside the call: they may be overwritten as soon as the call returns. */
   data: Data;
-  /** Samples a second and channel, 8000 to 192000. */
+  /** Samples a second and channel, 8000 to 192000. Of compressed sound its own counts. */
   sampleRate: number;
-  /** Channels, interleaved: 1 or 2. */
+  /** Channels, interleaved: 1 or 2. Of compressed sound their own number counts. */
   channels: number;
   /** When its first sample is to be heard, in ms of the `Date.now()` clock. */
   timestamp: number;
   /**
-   * `"PCM"` (default): signed 16-bit little-endian. This release drops chunks of the other formats, with the
-   * reason `"unsupported-format"`.
+   * What `data` is.
+   *
+   * - `"PCM"` (default): signed 16-bit little-endian, interleaved.
+   * - `"OPUS"`: one packet, without a container: 2.5 to 120 ms, at most 1180 bytes. It is passed on as it is to whoever
+   *   has Opus, and decoded for the others.
+   * - `"MP3"`: a file, or the next piece of one, cut anywhere, as a speech service streams it. The frames that it
+   *   completes are queued, and decoded when their turn comes.
    */
   format?: "PCM" | "OPUS" | "MP3";
 }
@@ -145,6 +163,8 @@ export interface MediaMetrics {
    * are sent all the same), plus frames that were not sent.
    */
   droppedFrames: number;
+  /** Those of them that were pushed late. */
+  lateFrames: number;
   /** Chunks that were not sent: invalid, or the audio queue was full. */
   droppedChunks: number;
   /** Exponential average (weight 0.1) of `Date.now() - timestamp` at the push of a frame, in ms. */
@@ -165,12 +185,33 @@ export interface MediaMetrics {
   encodedFrames: number;
   /** Encoded frames that a decoder can begin at. */
   keyframes: number;
+  /** Why they were made; of several who wait for the same one, the first counts. */
+  keyframeReasons: {
+    /** Somebody began to watch. */
+    joined: number;
+    /** A viewer's decoder asked (PLI, FIR). */
+    asked: number;
+    /** Frames were left out: they were late, or a socket was full. */
+    leftOut: number;
+    /** Nobody wanted it: a new encoder begins with one. */
+    began: number;
+  };
+  /** What encoding a frame took, in ms, within a tenth: half of them no longer, 99 of 100 no longer; 0 before the first. */
+  encodeMs: { p50: number; p99: number };
   /** Sound that waits to be played, in ms. */
   queuedAudioMs: number;
   /** Why the last frame that was not sent was not. */
   lastFrameError?: DropReason;
   /** Why the last chunk that was not sent was not. */
   lastChunkError?: DropReason;
+}
+
+/** What {@link MediaBridge.interrupt} cut off. */
+export interface Interruption {
+  /** Of what was being said without a pause, the part that was played, in ms. */
+  playedMs: number;
+  /** What was pushed and will not be played, in ms. */
+  discardedMs: number;
 }
 
 /**
@@ -198,6 +239,8 @@ export interface MediaBridgeEvents {
   "incoming-audio": [chunk: IncomingAudio];
   /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
+  /** All sound that was pushed has been played. A source that pushes too late makes it come early. */
+  "playout-ended": [];
   /** Something was wrong with pushed media; at most one a second for pictures and one for sound. Goes to `console.warn` if nobody listens. */
   warning: [message: string];
 }
@@ -244,6 +287,28 @@ export declare class MediaBridge extends TypedEmitter<MediaBridgeEvents> {
    * await bridge.pushAudioChunk({ data: pcm, sampleRate: 24000, channels: 1, timestamp: Date.now() });
    */
   pushAudioChunk(chunk: AudioChunk<ArrayBufferView>): Promise<PushOutcome>;
+
+  /** Sound that was pushed and waits to be played, in ms. */
+  readonly queuedAudioMs: number;
+
+  /**
+   * Stops speaking: drops the sound that waits to be played and a frame that was not encoded yet, and has the viewers
+   * leave out what they have buffered. What is pushed from now on begins clean.
+   *
+   * @example
+   * const { playedMs, discardedMs } = await bridge.interrupt();
+   * console.log(`cut off after ${playedMs} of ${playedMs + discardedMs} ms`);
+   */
+  interrupt(): Promise<Interruption>;
+
+  /**
+   * Resolves once all sound that was pushed has been played, was interrupted, or the bridge was stopped.
+   *
+   * @example
+   * await bridge.pushAudioChunk({ data: speech, sampleRate: 24000, channels: 1, timestamp: Date.now() });
+   * await bridge.waitForPlayout();
+   */
+  waitForPlayout(): Promise<void>;
 
   /**
    * Emits `incoming-audio` with `chunk`: the way in for sound that no browser sent. The microphones of a connected

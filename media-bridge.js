@@ -9,6 +9,8 @@ const { WebRTCStreamingServer } = require("./webrtc-server.js");
 class MediaBridge extends TypedEmitter {
   #native;
   #servers = new Set();
+  /** What resolves when everything is played. */
+  #listening = [];
 
   constructor(config) {
     super();
@@ -30,6 +32,7 @@ class MediaBridge extends TypedEmitter {
   async stop() {
     if (!this.#native.stop()) return;
     this.#deliver();
+    this.#playoutEnded();
     emit(this, "stopped");
   }
 
@@ -58,6 +61,21 @@ class MediaBridge extends TypedEmitter {
       Date.now(),
     );
     return this.#pushed("audio-chunk", chunk, drop);
+  }
+
+  get queuedAudioMs() {
+    return this.#native.queuedAudioMs;
+  }
+
+  async interrupt() {
+    const cut = this.#native.interrupt();
+    this.#playoutEnded();
+    return cut;
+  }
+
+  waitForPlayout() {
+    if (!this.isStreaming || this.queuedAudioMs === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#listening.push(resolve));
   }
 
   handleIncomingAudio(chunk) {
@@ -100,7 +118,18 @@ class MediaBridge extends TypedEmitter {
   }
 
   #deliver() {
-    for (const { payload } of this.#native.takeEvents()) warn(this, JSON.parse(payload));
+    for (const { name, payload } of this.#native.takeEvents()) {
+      if (name === "warning") warn(this, JSON.parse(payload));
+      // What was pushed meanwhile goes on.
+      else if (this.queuedAudioMs === 0) {
+        this.#playoutEnded();
+        emit(this, "playout-ended");
+      }
+    }
+  }
+
+  #playoutEnded() {
+    for (const resolve of this.#listening.splice(0)) resolve();
   }
 }
 

@@ -124,6 +124,9 @@ export interface NetworkStats {
   lateUnits: number;
 }
 
+/** How many browsers receive each encoding; an encoder exists only while somebody does. */
+export type Viewers = Record<"H264" | "VP8" | "VP9" | "opus" | "pcmu" | "pcma", number>;
+
 /** Events that the application came too late for, because it kept the JavaScript thread busy. */
 export interface DroppedEvents {
   /** `incoming-audio` and `utterance`. */
@@ -275,6 +278,9 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
 
   /** What was sent to the viewers, and what was refused. All zero while the server does not run. */
   getNetworkStats(): NetworkStats;
+
+  /** How many receive each encoding. All zero while the server does not run. */
+  getViewers(): Viewers;
 
   /** What the microphones cost. */
   getMicrophoneUsage(): MicrophoneUsage;

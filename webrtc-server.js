@@ -68,6 +68,10 @@ class WebRTCStreamingServer extends TypedEmitter {
     return this.#native.networkStats();
   }
 
+  getViewers() {
+    return this.#native.viewers();
+  }
+
   getMicrophoneUsage() {
     return this.#native.microphoneUsage();
   }

@@ -1,4 +1,5 @@
-import { createMediaBridge, MediaBridge } from "avatar-webrtc-streaming";
+import { readFileSync } from "node:fs";
+import { createMediaBridge, MediaBridge, type VideoFrame } from "avatar-webrtc-streaming";
 import { describe, expect, it, vi } from "vitest";
 import { cleanup, pcm, rgba } from "./support.js";
 
@@ -86,7 +87,46 @@ describe("a push while streaming", () => {
     expect(await bridge.pushAudioChunk(samples)).toEqual({ status: "queued" });
   });
 
-  it.each([8000, 16000, 22050, 24000, 44100, 48000])(
+  it.each<[NonNullable<VideoFrame["format"]>, number, number, number]>([
+    ["YUV", 64, 48, 4608],
+    ["I420", 65, 49, 4835],
+    ["NV12", 65, 49, 4835],
+    ["NV12", 1, 1, 3],
+  ])("takes %s of %i x %i, which is %i bytes, no fewer and no more", async (...expected) => {
+    vi.spyOn(console, "warn").mockImplementation(() => {});
+    const [format, width, height, length] = expected;
+    const bridge = await started();
+    const push = (length: number) =>
+      bridge.pushVideoFrame({ ...rgba(width, height), data: Buffer.alloc(length), format });
+    expect(await push(length)).toEqual({ status: "queued" });
+    expect(await push(length - 1)).toMatchObject({
+      reason: "short-buffer",
+      message: expect.stringContaining(`needs ${length}`),
+    });
+    expect(await push(length + 1)).toMatchObject({
+      reason: "bad-length",
+      message: expect.stringContaining(`is ${length}`),
+    });
+  });
+
+  it("takes one Opus packet a chunk, and MP3 cut anywhere, whatever is declared beside them", async () => {
+    const bridge = await started();
+    const any = { sampleRate: 0, channels: 0, timestamp: Date.now() };
+    const opus = Buffer.from([0xf8, 0xff, 0xfe]);
+    expect(await bridge.pushAudioChunk({ ...any, data: opus, format: "OPUS" })).toEqual({
+      status: "queued",
+    });
+    const file = readFileSync(new URL("../assets/sweep/44k-joint-vbr.mp3", import.meta.url));
+    for (let at = 0; at < file.length; at += 999) {
+      const data = file.subarray(at, at + 999);
+      expect(await bridge.pushAudioChunk({ ...any, data, format: "MP3" })).toEqual({
+        status: "queued",
+      });
+    }
+    expect(bridge.getMetrics()).toMatchObject({ droppedChunks: 0, invalidChunks: 0 });
+  });
+
+  it.each([8000, 11_025, 16000, 22050, 24000, 44100, 48000])(
     "takes speech at %i Hz",
     async (sampleRate) => {
       const bridge = await started();
@@ -145,7 +185,11 @@ const badFrames: [string, unknown][] = [
   ["no bytes", { ...rgba(), data: Buffer.alloc(0) }],
   ["an unknown format", { ...rgba(), format: "BMP" }],
   ["a number as format", { ...rgba(), format: 7 }],
+  ["RGBA as YUV", { ...rgba(), format: "YUV" }],
+  ["a huge NV12", { ...rgba(5000, 1), format: "NV12" }],
   ["a JPEG that is none", { ...rgba(), format: "JPEG", data: Buffer.from("not a jpeg") }],
+  ["a PNG that is none", { ...rgba(), format: "PNG", data: Buffer.from("not a png") }],
+  ["a JPEG as PNG", { ...rgba(), format: "PNG", data: Buffer.from([0xff, 0xd8, 0xff, 0xe0]) }],
   ["a width of 0", { ...rgba(), width: 0 }],
   ["a huge width", { ...rgba(), width: 1e9 }],
   ...numbers.map((bad): [string, unknown] => [
@@ -169,6 +213,11 @@ const badChunks: [string, unknown][] = [
   ["no bytes", { ...pcm(), data: Buffer.alloc(0) }],
   ["half a sample", { ...pcm(), data: Buffer.alloc(641) }],
   ["an unknown format", { ...pcm(), format: "WAV" }],
+  ["an Opus packet of no bytes", { ...pcm(), format: "OPUS", data: Buffer.alloc(0) }],
+  ["an Ogg file as OPUS", { ...pcm(), format: "OPUS", data: Buffer.from("OggS".padEnd(64, "\0")) }],
+  ["an Opus packet that is too long", { ...pcm(), format: "OPUS", data: Buffer.alloc(1181, 8) }],
+  ["PCM as MP3", { ...pcm(), format: "MP3" }],
+  ["a JPEG as MP3", { ...pcm(), format: "MP3", data: Buffer.from([0xff, 0xd8, 0xff, 0xe0, 0, 0]) }],
   ["three channels", { ...pcm(), channels: 3 }],
   ["a rate of 1 MHz", { ...pcm(), sampleRate: 1e6 }],
   ...numbers.map((bad): [string, unknown] => [
@@ -266,6 +315,9 @@ describe("metrics", () => {
       supersededFrames: 0,
       encodedFrames: 0,
       keyframes: 0,
+      keyframeReasons: { joined: 0, asked: 0, leftOut: 0, began: 0 },
+      encodeMs: { p50: 0, p99: 0 },
+      lateFrames: 0,
       queuedAudioMs: 0,
     });
     await bridge.pushVideoFrame(rgba());
@@ -296,7 +348,7 @@ describe("metrics", () => {
     await late(150);
     expect(bridge.getMetrics().droppedFrames).toBe(0);
     expect(await late(151)).toEqual({ status: "queued" });
-    expect(bridge.getMetrics().droppedFrames).toBe(1);
+    expect(bridge.getMetrics()).toMatchObject({ droppedFrames: 1, lateFrames: 1 });
   });
 
   it("measure fps over the last second", async () => {

@@ -3,8 +3,9 @@ import type { Browser as Firefox } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem, WebRTCConfig } from "../index.js";
 import { launch, REAL_TIME, rateOf, Viewer } from "./support/chromium.js";
+import { CENTRES, lumaNoise, patchErrors, psnr } from "./support/compare.js";
 import { FirefoxViewer, launchFirefox, numberOf } from "./support/firefox.js";
-import { lumaOf, PATCH, PATCHES, picture, pushPictures, SIDE } from "./support/picture.mjs";
+import { picture, pushPictures, SIDE } from "./support/picture.mjs";
 import { onset, pcmOf, resemblance, sweep } from "./support/sound.js";
 import { cleanup, join, systemWith } from "./support.js";
 
@@ -14,14 +15,6 @@ async function streaming(webrtc: WebRTCConfig): Promise<{ system: StreamingSyste
   const source = pushPictures(system.bridge);
   cleanup(source.stop);
   return { system, port: system.server.port ?? 0 };
-}
-
-function psnr(decoded: ArrayLike<number>, pushed: ArrayLike<number>): number {
-  let squares = 0;
-  for (let at = 0; at < decoded.length; at++) {
-    squares += ((decoded[at] as number) - (pushed[at] as number)) ** 2;
-  }
-  return 10 * Math.log10((255 ** 2 * decoded.length) / squares);
 }
 
 /** The codec of what a page receives, as its statistics name it. */
@@ -34,19 +27,6 @@ function codecOf(viewer: Viewer, kind: "audio" | "video"): Promise<string> {
   }, kind);
 }
 
-/** Colours that are off in what is shown of each patch, in levels. */
-function patchErrors(colours: number[][]): number {
-  const errors = colours.map((colour, patch) =>
-    Math.max(...colour.map((level, at) => Math.abs(level - (PATCHES[patch]?.[at] ?? 0)))),
-  );
-  return Math.max(...errors);
-}
-
-const CENTRES = PATCHES.map((_, index) => ({
-  x: index * PATCH + PATCH / 2,
-  y: SIDE - PATCH / 2,
-}));
-
 describe("Chromium", () => {
   let browser: Browser;
   beforeAll(async () => {
@@ -58,9 +38,11 @@ describe("Chromium", () => {
     "shows every picture as it was pushed when %s is preferred",
     REAL_TIME,
     async (videoCodec) => {
-      const { port } = await streaming({ videoCodec });
+      const { system, port } = await streaming({ videoCodec });
       const viewer = await Viewer.watching(browser, port);
       expect(await codecOf(viewer, "video")).toBe(`video/${videoCodec}`);
+      const one = { H264: 0, VP8: 0, VP9: 0, opus: 1, pcmu: 0, pcma: 0, [videoCodec]: 1 };
+      expect(system.getStatus().viewers).toEqual(one);
       await viewer.page.evaluate(() => {
         window.watched.keepEvery = 20;
       });
@@ -69,19 +51,16 @@ describe("Chromium", () => {
       expect(numbers).not.toContain(null);
       expect(numbers).toEqual(numbers.toSorted((a, b) => (a ?? 0) - (b ?? 0)));
       expect(rateOf(frames, 4000)).toBeGreaterThanOrEqual(28);
-      const kept = await viewer.page.evaluate(() =>
-        window.watched.luma.map(({ number, data }) => ({
-          number,
-          data: window.watched.base64(data),
-        })),
-      );
-      const noise = kept.map(({ number, data }) =>
-        psnr(Buffer.from(data, "base64"), lumaOf(number ?? 0)),
-      );
-      const off = patchErrors(await viewer.coloursAt(CENTRES));
+      const noise = await lumaNoise(viewer);
+      const off = Math.max(...patchErrors(await viewer.coloursAt(CENTRES)));
       console.log(
         `${videoCodec}: luma PSNR ${noise.map((db) => db.toFixed(1)).join(" ")} dB, colours off by ${off}`,
       );
+      const { keyframes, keyframeReasons, encodeMs } = system.bridge.getMetrics();
+      expect(keyframeReasons.joined).toBeGreaterThanOrEqual(1);
+      expect(Object.values(keyframeReasons).reduce((sum, count) => sum + count)).toBe(keyframes);
+      expect(encodeMs.p50).toBeGreaterThan(0);
+      expect(encodeMs.p99).toBeGreaterThanOrEqual(encodeMs.p50);
       expect(noise.length).toBeGreaterThanOrEqual(4);
       expect(Math.min(...noise)).toBeGreaterThanOrEqual(30);
       expect(off).toBeLessThanOrEqual(6);
@@ -178,7 +157,7 @@ describe("Firefox without H.264", () => {
       const at = (y * SIDE + x) * 4;
       return [...(shown[0]?.data.subarray(at, at + 3) ?? [])];
     });
-    const off = patchErrors(colours);
+    const off = Math.max(...patchErrors(colours));
     console.log(
       `Firefox: RGB PSNR ${noise.map((db) => db.toFixed(1)).join(" ")} dB, colours off by ${off}`,
     );

@@ -2,7 +2,8 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem } from "../index.js";
 import { launch, REAL_TIME, rateOf, Viewer } from "./support/chromium.js";
-import { lumaOf, PATCH, PATCHES, pushPictures, SIDE } from "./support/picture.mjs";
+import { CENTRES, lumaNoise, patchErrors } from "./support/compare.js";
+import { pushPictures, SIDE } from "./support/picture.mjs";
 import { cleanup, systemWith } from "./support.js";
 
 let browser: Browser;
@@ -22,14 +23,6 @@ function moving(system: StreamingSystem, from = 1) {
   const source = pushPictures(system.bridge, { from });
   cleanup(source.stop);
   return source;
-}
-
-function psnr(decoded: Uint8Array, pushed: Float32Array): number {
-  let squares = 0;
-  decoded.forEach((value, at) => {
-    squares += (value - (pushed[at] ?? 0)) ** 2;
-  });
-  return 10 * Math.log10((255 ** 2 * decoded.length) / squares);
 }
 
 function percentile(values: number[], percent: number): number {
@@ -61,15 +54,7 @@ describe("the picture in a browser", () => {
     expect(Math.min(...latencies)).toBeGreaterThan(0);
     expect(p50).toBeLessThan(200);
 
-    const kept = await viewer.page.evaluate(() =>
-      window.watched.luma.map(({ number, data }) => ({
-        number,
-        data: window.watched.base64(data),
-      })),
-    );
-    const noise = kept.map(({ number, data }) =>
-      psnr(Buffer.from(data, "base64"), lumaOf(number ?? 0)),
-    );
+    const noise = await lumaNoise(viewer);
     console.log(
       `luma PSNR of ${noise.length} frames: ${noise.map((db) => db.toFixed(1)).join(" ")} dB`,
     );
@@ -83,14 +68,7 @@ describe("the picture in a browser", () => {
     const viewer = await Viewer.watching(browser, port);
     await viewer.untilNumber(30);
     await viewer.until(() => (document.querySelector("video")?.videoWidth ?? 0) > 0);
-    const centres = PATCHES.map((_, index) => ({
-      x: index * PATCH + PATCH / 2,
-      y: SIDE - PATCH / 2,
-    }));
-    const shown = await viewer.coloursAt(centres);
-    const errors = shown.map((colour, patch) =>
-      Math.max(...colour.map((level, at) => Math.abs(level - (PATCHES[patch]?.[at] ?? 0)))),
-    );
+    const errors = patchErrors(await viewer.coloursAt(CENTRES));
     console.log(`levels off in each patch: ${errors.join(" ")}`);
     expect(Math.max(...errors)).toBeLessThanOrEqual(6);
   });
@@ -134,7 +112,7 @@ describe("the picture in a browser", () => {
       stays.framesDuring(4000),
       Viewer.watching(browser, port).then((other) => other.page.close()),
     ]);
-    expect(rateOf(frames, 4000)).toBeGreaterThanOrEqual(25);
+    expect(rateOf(frames, 4000)).toBeGreaterThanOrEqual(28);
     await expect.poll(() => system.server.getPeerCount(), { timeout: 10_000 }).toBe(1);
   });
 });

@@ -1,8 +1,18 @@
+import { readFileSync } from "node:fs";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem } from "../index.js";
 import { launch, REAL_TIME, Viewer } from "./support/chromium.js";
-import { onset, pcmOf, resemblance, rms, sweep } from "./support/sound.js";
+import {
+  onset,
+  pcmOf,
+  resemblance,
+  rms,
+  SPUR_WINDOW,
+  spurDb,
+  sweep,
+  tone,
+} from "./support/sound.js";
 import { cleanup, systemWith } from "./support.js";
 
 const HEARD_RATE = 48_000;
@@ -59,6 +69,46 @@ function expectSweep(heard: Float32Array, how: string): void {
   expect(found.filter((value) => value < 0.8).length).toBeLessThanOrEqual(found.length / 5);
 }
 
+/** The sweep as Opus packets of `packetMs`, made by the browser. */
+async function opusPackets(viewer: Viewer, packetMs: number): Promise<Buffer[]> {
+  const samples = sweep(HEARD_RATE, SECONDS);
+  const packets = await viewer.page.evaluate(
+    async ({ base64, rate, packetMs }) => {
+      const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+      const packets: string[] = [];
+      const encoder = new AudioEncoder({
+        output: (chunk) => {
+          const packet = new Uint8Array(chunk.byteLength);
+          chunk.copyTo(packet);
+          packets.push(btoa(String.fromCharCode(...packet)));
+        },
+        error: (error) => {
+          throw error;
+        },
+      });
+      const opus = { frameDuration: packetMs * 1000 };
+      encoder.configure({ codec: "opus", sampleRate: rate, numberOfChannels: 1, opus });
+      encoder.encode(
+        new AudioData({
+          format: "f32",
+          sampleRate: rate,
+          numberOfChannels: 1,
+          numberOfFrames: bytes.length / 4,
+          timestamp: 0,
+          data: bytes,
+        }),
+      );
+      await encoder.flush();
+      return packets;
+    },
+    { base64: Buffer.from(samples.buffer).toString("base64"), rate: HEARD_RATE, packetMs },
+  );
+  return packets.map((packet) => Buffer.from(packet, "base64"));
+}
+
+/** What is declared beside compressed sound does not count. */
+const ANY = { sampleRate: 48_000, channels: 1 };
+
 describe("the sound in a browser", () => {
   it(
     "is a whole utterance of 24 kHz that was pushed at once, in real time",
@@ -97,6 +147,72 @@ describe("the sound in a browser", () => {
     cleanup(() => clearInterval(timer));
     const [heard = new Float32Array()] = await heardWhole(viewer);
     expectSweep(heard, "16 kHz, 20 ms chunks");
+  });
+
+  it.each([10, 20, 60])("is that of Opus packets of %i ms", REAL_TIME, async (packetMs) => {
+    const { system, viewer } = await listening();
+    const packets = await opusPackets(viewer, packetMs);
+    expect(packets.length).toBeGreaterThanOrEqual((SECONDS * 1000) / packetMs);
+    for (const data of packets) {
+      const chunk = { data, ...ANY, format: "OPUS" as const, timestamp: Date.now() };
+      expect(await system.bridge.pushAudioChunk(chunk)).toEqual({ status: "queued" });
+      data.fill(0x55);
+    }
+    const [heard = new Float32Array()] = await heardWhole(viewer);
+    expectSweep(heard, `Opus packets of ${packetMs} ms`);
+  });
+
+  it.each([
+    ["a whole file", "44k-joint-vbr.mp3", Number.POSITIVE_INFINITY],
+    ["pieces of 1000 bytes", "24k-mono.mp3", 1000],
+  ])("is that of MP3 in %s (%s)", REAL_TIME, async (how, name, size) => {
+    const { system, viewer } = await listening();
+    const file = readFileSync(new URL(`../assets/sweep/${name}`, import.meta.url));
+    for (let at = 0; at < file.length; at += size) {
+      const data = Buffer.from(file.subarray(at, at + size));
+      const chunk = { data, ...ANY, format: "MP3" as const, timestamp: Date.now() };
+      expect(await system.bridge.pushAudioChunk(chunk)).toEqual({ status: "queued" });
+      data.fill(0x55);
+    }
+    const [heard = new Float32Array()] = await heardWhole(viewer);
+    expectSweep(heard, `MP3, ${how}`);
+  });
+
+  it("is a clean tone at every rate, however the chunks are cut", REAL_TIME, async () => {
+    const { system, viewer } = await listening();
+    const hz = 1000;
+    for (const sampleRate of [8000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000]) {
+      const before = (await viewer.heard()).channels[0]?.length ?? 0;
+      const data = pcmOf(tone(sampleRate, 1, hz));
+      for (
+        let at = 0, size = 14;
+        at < data.length;
+        at += size, size = (((size * 31) % 4006) | 1) + 1
+      ) {
+        const piece = data.subarray(at, at + size);
+        system.bridge.pushAudioChunk({
+          data: piece,
+          sampleRate,
+          channels: 1,
+          timestamp: Date.now(),
+        });
+      }
+      const heardTone = async () => {
+        const all = (await viewer.heard()).channels[0] ?? new Float32Array();
+        const heard = all.subarray(before);
+        return heard.subarray(onset(heard, HEARD_RATE));
+      };
+      const length = async () => (await heardTone()).length;
+      await expect.poll(length, { timeout: 20_000 }).toBeGreaterThan(HEARD_RATE);
+      const heard = await heardTone();
+      // A jitter buffer may stretch or shorten somewhere: a border that clicks would be in every window.
+      const spurs = [0.1, 0.3, 0.5, 0.7].map((from) => {
+        const begin = Math.round(from * HEARD_RATE);
+        return spurDb(heard.subarray(begin, begin + SPUR_WINDOW), HEARD_RATE, hz);
+      });
+      console.log(`${sampleRate} Hz: spurs ${spurs.map((spur) => spur.toFixed(1)).join(", ")} dB`);
+      expect(Math.min(...spurs)).toBeLessThan(-55);
+    }
   });
 
   it("is not concealed like a loss where an utterance ends", REAL_TIME, async () => {

@@ -57,6 +57,8 @@ const badMedia: [option: string, value: Bad, received: string][] = [
   ["videoWidth", 5000, "5000"],
   ["videoHeight", -512, "-512"],
   ["videoHeight", {}, "{}"],
+  ["videoFit", "fill", '"fill"'],
+  ["videoFit", true, "true"],
   ["videoBitrate", 1, "1"],
   ["audioSampleRate", 7999, "7999"],
   ["audioSampleRate", "16k", '"16k"'],
@@ -162,6 +164,9 @@ describe("good options", () => {
     }
     for (const videoFps of [1, 10, 120]) {
       expect(() => createMediaBridge({ videoFps })).not.toThrow();
+    }
+    for (const videoFit of ["contain", "cover"] as const) {
+      expect(() => createMediaBridge({ videoFit })).not.toThrow();
     }
     expect(() => createMediaBridge({ videoWidth: 3840, videoHeight: 16 })).not.toThrow();
     expect(() =>

@@ -124,9 +124,10 @@ impl EventSink for EventQueue {
             | Event::IceCandidate { .. }
             | Event::Command { .. }
             | Event::Warning(_) => (&mut waiting.messages, MESSAGE_LIMIT, &mut dropped.messages),
-            Event::PeerConnected(_) | Event::PeerDisconnected { .. } | Event::Error(_) => {
-                (&mut waiting.state, STATE_LIMIT, &mut dropped.state)
-            }
+            Event::PeerConnected(_)
+            | Event::PeerDisconnected { .. }
+            | Event::PlayoutEnded
+            | Event::Error(_) => (&mut waiting.state, STATE_LIMIT, &mut dropped.state),
         };
         if *length >= limit {
             *dropped = dropped.saturating_add(1);
@@ -206,6 +207,7 @@ fn to_native(event: Event) -> NativeEvent {
             "command",
             json!({"peerId": peer.to_string(), "command": command, "data": data}),
         ),
+        Event::PlayoutEnded => ("playout-ended", Value::Null),
         Event::Warning(text) => ("warning", Value::from(text)),
         Event::Error(text) => ("error", Value::from(text)),
     };

@@ -1,8 +1,10 @@
 //! The native half of `WebRTCStreamingServer`.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use avatar_core::codec::Layer;
 use avatar_core::config::ServerConfig;
 use avatar_core::event::{EventSink, PeerId};
 use avatar_core::server::Server;
@@ -147,6 +149,15 @@ impl NativeServer {
     #[napi]
     pub fn peer_count(&self) -> u32 {
         self.host.server.peer_count() as u32
+    }
+
+    /// How many receive each encoding, by the name of its codec.
+    #[napi]
+    pub fn viewers(&self) -> HashMap<String, u32> {
+        let viewers = self.host.server.layer_viewers();
+        Layer::all()
+            .map(|layer| (layer.codec_name().to_owned(), viewers[layer] as u32))
+            .collect()
     }
 
     /// What was sent and refused.

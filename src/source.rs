@@ -29,6 +29,29 @@ pub struct NativeDrop {
     pub message: String,
 }
 
+/// What an interruption cut off.
+#[napi(object, object_from_js = false)]
+pub struct NativeInterruption {
+    pub played_ms: f64,
+    pub discarded_ms: f64,
+}
+
+/// Keyframes, by why they were made.
+#[napi(object, object_from_js = false)]
+pub struct NativeKeyframeReasons {
+    pub joined: f64,
+    pub asked: f64,
+    pub left_out: f64,
+    pub began: f64,
+}
+
+/// What half, and what 99 of 100, did not exceed.
+#[napi(object, object_from_js = false)]
+pub struct NativeQuantiles {
+    pub p50: f64,
+    pub p99: f64,
+}
+
 /// The counters of a bridge, in the words of `getMetrics()`.
 #[napi(object, object_from_js = false)]
 pub struct NativeMetrics {
@@ -45,6 +68,9 @@ pub struct NativeMetrics {
     pub superseded_frames: f64,
     pub encoded_frames: f64,
     pub keyframes: f64,
+    pub keyframe_reasons: NativeKeyframeReasons,
+    pub encode_ms: NativeQuantiles,
+    pub late_frames: f64,
     pub queued_audio_ms: f64,
     pub last_frame_error: Option<&'static str>,
     pub last_chunk_error: Option<&'static str>,
@@ -167,7 +193,21 @@ impl NativeSource {
             invalid_chunks: metrics.invalid_chunks as f64,
             superseded_frames: metrics.superseded_frames as f64,
             encoded_frames: metrics.encoded_frames as f64,
-            keyframes: metrics.keyframes as f64,
+            keyframes: metrics.keyframes.iter().sum::<u64>() as f64,
+            keyframe_reasons: {
+                let [joined, asked, left_out, began] = metrics.keyframes.map(|count| count as f64);
+                NativeKeyframeReasons {
+                    joined,
+                    asked,
+                    left_out,
+                    began,
+                }
+            },
+            encode_ms: NativeQuantiles {
+                p50: metrics.encode_time.quantile(0.5).as_secs_f64() * 1_000.0,
+                p99: metrics.encode_time.quantile(0.99).as_secs_f64() * 1_000.0,
+            },
+            late_frames: metrics.late_frames as f64,
             queued_audio_ms: metrics.queued_audio_ms,
             last_frame_error: metrics.last_frame_error,
             last_chunk_error: metrics.last_chunk_error,
@@ -178,6 +218,22 @@ impl NativeSource {
     #[napi]
     pub fn reset_metrics(&self) {
         self.source.reset_metrics();
+    }
+
+    /// Drops the sound and the frame that wait.
+    #[napi]
+    pub fn interrupt(&self) -> NativeInterruption {
+        let cut = self.source.interrupt();
+        NativeInterruption {
+            played_ms: cut.played.as_secs_f64() * 1_000.0,
+            discarded_ms: cut.discarded.as_secs_f64() * 1_000.0,
+        }
+    }
+
+    /// How much sound waits to be played, in ms.
+    #[napi(getter)]
+    pub fn queued_audio_ms(&self) -> f64 {
+        self.source.queued_audio_ms()
     }
 
     /// Everything that happened since the last call, oldest first.

@@ -7,6 +7,8 @@
 const ATTEMPT_MS = 15_000;
 /** ICE often recovers by itself from "disconnected"; after this long it rarely does. */
 const GRACE_MS = 5_000;
+/** More than this a browser does not buffer of a voice that was cut off. */
+const LONGEST_HUSH_MS = 500;
 /** Candidates kept before the answer; a browser's peer has a handful. */
 const MAX_EARLY_CANDIDATES = 100;
 
@@ -45,7 +47,7 @@ export function withStereoOpus(sdp) {
  * @property {() => MediaStreamTrack | null} microphone
  * @property {() => void} established
  * @property {(reason: string, serverFull: boolean) => void} lost called at most once, and never after `close()`
- * @property {(type: "stream" | "command" | "message" | "error", detail: unknown) => void} emit
+ * @property {(type: "stream" | "command" | "interrupt" | "message" | "error", detail: unknown) => void} emit
  * @property {(level: LogLevel, text: string) => void} log
  */
 
@@ -67,6 +69,8 @@ export class Session {
   #handled = Promise.resolve();
   /** @type {RTCIceCandidateInit[]} */ #earlyCandidates = [];
   #serverFull = false;
+  /** Interruptions whose end is not heard yet. */
+  #hushes = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #attemptTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #graceTimer;
 
@@ -131,6 +135,10 @@ export class Session {
         return this.#applyRemote(message.data);
       case "ice-candidate":
         return this.#addCandidate(message.data);
+      case "interrupt":
+        // Not waited for: the next message is due at once.
+        void this.#interrupt(message.data ?? {});
+        return;
       case "ping":
         return this.#send({ type: "pong" });
       case "error":
@@ -260,6 +268,31 @@ export class Session {
       // One bad candidate of several does not end the connection.
       this.#owner.log("warn", `Ignored a candidate: ${describe(error)}`);
     }
+  }
+
+  /**
+   * The avatar was cut off: what of its voice is still buffered is not heard.
+   * @param {{audioTime?: number}} data when what it says next begins at the earliest, in ms of the track's RTP clock
+   */
+  async #interrupt({ audioTime }) {
+    const receiver = this.pc?.getReceivers().find(({ track }) => track.kind === "audio");
+    if (!receiver || typeof audioTime !== "number") return;
+    const { clockRate = 48_000 } = receiver.getParameters().codecs[0] ?? {};
+    const until = Math.round((audioTime * clockRate) / 1000);
+    const isReached = () => {
+      const [source] = receiver.getSynchronizationSources();
+      // RTP timestamps wrap: half of their range is ahead.
+      return source !== undefined && (source.rtpTimestamp - until) >>> 0 < 2 ** 31;
+    };
+    this.#hushes += 1;
+    receiver.track.enabled = false;
+    this.#owner.emit("interrupt", {});
+    const givenUp = performance.now() + LONGEST_HUSH_MS;
+    while (!this.#closed && !isReached() && performance.now() < givenUp) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    this.#hushes -= 1;
+    if (this.#hushes === 0) receiver.track.enabled = true;
   }
 
   /** @param {string} text the server's own words */

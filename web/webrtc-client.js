@@ -53,6 +53,7 @@ on(client, "stream", ({ stream }) => {
 on(client, "command", ({ command, data }) =>
   log("info", `Avatar: ${command} ${JSON.stringify(data ?? {})}`),
 );
+on(client, "interrupt", () => log("info", "The avatar was interrupted."));
 on(client, "message", ({ data }) => log("info", `Message: ${JSON.stringify(data)}`));
 
 // "loadeddata" also comes with sound alone; the first picture then comes as "resize".

@@ -92,3 +92,78 @@ export function envelope(samples: Float32Array, sampleRate: number, frameMs = 20
     return Math.max(0, 60 + 20 * Math.log10(level + 1e-9));
   });
 }
+
+/** A tone of `hz`. */
+export function tone(sampleRate: number, seconds: number, hz: number): Float32Array {
+  return Float32Array.from(
+    { length: Math.round(sampleRate * seconds) },
+    (_, at) => 0.4 * Math.sin((2 * Math.PI * hz * at) / sampleRate),
+  );
+}
+
+/** How loud the tone of `hz` is in `samples`: its amplitude. */
+export function toneLevel(samples: ArrayLike<number>, sampleRate: number, hz: number): number {
+  let [sine, cosine] = [0, 0];
+  for (let at = 0; at < samples.length; at++) {
+    const angle = (2 * Math.PI * hz * at) / sampleRate;
+    sine += (samples[at] as number) * Math.sin(angle);
+    cosine += (samples[at] as number) * Math.cos(angle);
+  }
+  return (2 * Math.hypot(sine, cosine)) / samples.length;
+}
+
+/** Samples of a window of {@link spurDb}: 171 ms at 48 kHz. */
+export const SPUR_WINDOW = 8192;
+
+/** The strongest line of `samples` beside the tone of `hz` (by 100 Hz and more), in dB below it. */
+export function spurDb(samples: Float32Array, sampleRate: number, hz: number): number {
+  const size = SPUR_WINDOW;
+  // Four terms of Blackman-Harris: side lobes 92 dB down.
+  const window = (at: number) =>
+    [0.35875, -0.48829, 0.14128, -0.01168].reduce(
+      (sum, term, n) => sum + term * Math.cos((2 * Math.PI * n * at) / size),
+      0,
+    );
+  const power = spectrum(
+    Float64Array.from({ length: size }, (_, at) => (samples[at] ?? 0) * window(at)),
+  );
+  const bin = sampleRate / size;
+  let [tone, spur] = [0, 0];
+  for (const [at, value] of power.entries()) {
+    const frequency = at * bin;
+    if (Math.abs(frequency - hz) < 100) tone = Math.max(tone, value);
+    else if (frequency > 100) spur = Math.max(spur, value);
+  }
+  return 10 * Math.log10(spur / tone);
+}
+
+/** The power of each frequency up to half the rate; a power of two samples. */
+function spectrum(samples: Float64Array): Float64Array {
+  const size = samples.length;
+  const bits = Math.log2(size);
+  const re = new Float64Array(size);
+  const im = new Float64Array(size);
+  for (let at = 0; at < size; at++) {
+    let reversed = 0;
+    for (let bit = 0; bit < bits; bit++) reversed |= ((at >> bit) & 1) << (bits - 1 - bit);
+    re[reversed] = samples[at] as number;
+  }
+  for (let half = 1; half < size; half *= 2) {
+    for (let at = 0; at < size; at++) {
+      if (at & half) continue;
+      const angle = (-Math.PI * (at & (half - 1))) / half;
+      const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+      const [a, b] = [at, at + half];
+      const [x, y] = [re[b] as number, im[b] as number];
+      const [u, v] = [x * cos - y * sin, x * sin + y * cos];
+      re[b] = (re[a] as number) - u;
+      im[b] = (im[a] as number) - v;
+      re[a] = (re[a] as number) + u;
+      im[a] = (im[a] as number) + v;
+    }
+  }
+  return Float64Array.from(
+    { length: size / 2 },
+    (_, at) => (re[at] as number) ** 2 + (im[at] as number) ** 2,
+  );
+}

@@ -104,6 +104,8 @@ pub enum Event {
     IncomingAudio(Speech),
     /// The whole of what a browser's user said, once they stopped.
     Utterance(Speech),
+    /// All sound that was pushed has been played.
+    PlayoutEnded,
     /// Something was wrong with pushed media or the machine; at most one a second and kind.
     Warning(String),
     /// The server itself failed.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
+use crate::codec::PerLayer;
 use crate::config::{IceServer, ServerConfig};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerInfo};
@@ -48,6 +49,9 @@ struct Running {
     process: Arc<Process>,
 }
 
+/// Where everybody who has a WebSocket is reached, once it is there.
+type Lobby = OnceLock<Weak<SignallingServer>>;
+
 impl Server {
     /// A server that does not listen yet.
     pub fn new(config: ServerConfig, events: Arc<dyn EventSink>) -> Arc<Self> {
@@ -78,11 +82,20 @@ impl Server {
             listen_ips: config.listen_ips.clone(),
             threads: config.network_threads,
         })?;
+        let lobby = Arc::new(Lobby::new());
         let stream = Stream::new(
             self.peers.clone(),
             process.media(),
             process.microphones(),
             self.events.clone(),
+            {
+                let lobby = lobby.clone();
+                Box::new(move |message| {
+                    if let Some(signalling) = lobby.get().and_then(Weak::upgrade) {
+                        signalling.broadcast(&message);
+                    }
+                })
+            },
         );
         let handle = Arc::new(network.add_stream(stream.clone()));
         let desk = Arc::new(Desk {
@@ -92,7 +105,7 @@ impl Server {
             source: self.source.clone(),
             stream: Arc::downgrade(&stream),
             handle: Arc::downgrade(&handle),
-            signalling: OnceLock::new(),
+            signalling: lobby,
         });
         let signalling = Arc::new(SignallingServer::bind(
             SignallingConfig {
@@ -209,6 +222,15 @@ impl Server {
             .unwrap_or_default()
     }
 
+    /// How many receive each layer.
+    pub fn layer_viewers(&self) -> PerLayer<usize> {
+        let running = self.running.lock();
+        running
+            .as_ref()
+            .map(|running| running.stream.layer_viewers())
+            .unwrap_or_default()
+    }
+
     /// Everyone with an open WebSocket.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.peers.list()
@@ -268,7 +290,7 @@ impl Drop for Server {
 
 impl Running {
     fn connect(&self, source: &Arc<Source>) -> Result<(), StartError> {
-        self.stream.open_media(source.config(), &self.handle)?;
+        self.stream.open_media(source, &self.handle)?;
         source.add_output(self.output());
         Ok(())
     }
@@ -330,7 +352,7 @@ struct Desk {
     source: Arc<Mutex<Option<Arc<Source>>>>,
     stream: Weak<Stream>,
     handle: Weak<StreamHandle>,
-    signalling: OnceLock<Weak<SignallingServer>>,
+    signalling: Arc<Lobby>,
 }
 
 impl Desk {
@@ -414,6 +436,9 @@ impl Delegate for Desk {
         exposition::text(&Snapshot {
             peers: self.peers.list(),
             media: source.map(|source| source.metrics(system_ms())),
+            viewers: (stream.as_ref())
+                .map(|stream| stream.layer_viewers())
+                .unwrap_or_default(),
             network: handle.map(|handle| handle.stats()).unwrap_or_default(),
             microphones: stream
                 .map(|stream| stream.hearing.usage())

@@ -3,17 +3,21 @@
 //! A source works without any server; a server attaches outputs to it. Nothing that is pushed can fail:
 //! what cannot be sent is counted, and reported at most once a second for pictures and once for sound.
 
+use std::array;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use crate::codec::ByReason;
 use crate::config::MediaConfig;
 use crate::error::DropReason;
 use crate::event::{Event, EventSink};
-use crate::media::audio::check_audio;
-use crate::media::{AudioChunk, PushOutcome, VideoFrame, check_video};
+use crate::histogram::Histogram;
+use crate::media::audio::{check_audio, check_timestamp};
+use crate::media::{AudioChunk, PushOutcome, SampleFormat, VideoFrame, check_video, mp3};
 use crate::metrics::{Metrics, Recorder};
+use crate::playout::Interrupted;
 
 /// Warnings of one kind come at most this often.
 const WARNING_INTERVAL_MS: f64 = 1_000.0;
@@ -24,6 +28,8 @@ pub trait MediaOutput: Send + Sync + 'static {
     fn push_video(&self, frame: VideoFrame<'_>);
     /// Takes a chunk that was checked; refuses it when its queue is full.
     fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome;
+    /// Drops what was not played and not encoded yet.
+    fn interrupt(&self) -> Interrupted;
     /// What became of all that was pushed so far.
     fn counts(&self) -> OutputCounts;
 }
@@ -37,8 +43,10 @@ pub struct OutputCounts {
     pub superseded_frames: u64,
     /// Frames that turned out undecodable when they were to be encoded.
     pub undecodable_frames: u64,
-    /// Encoded frames that a decoder can begin at.
-    pub keyframes: u64,
+    /// Encoded frames that a decoder can begin at, by reason.
+    pub keyframes: ByReason<u64>,
+    /// What an encoder took for a frame.
+    pub encode_time: Histogram,
     /// Sound that waits to be played, in ms.
     pub queued_audio_ms: f64,
 }
@@ -49,7 +57,8 @@ impl OutputCounts {
             encoded_frames: self.encoded_frames + other.encoded_frames,
             superseded_frames: self.superseded_frames + other.superseded_frames,
             undecodable_frames: self.undecodable_frames + other.undecodable_frames,
-            keyframes: self.keyframes + other.keyframes,
+            keyframes: array::from_fn(|why| self.keyframes[why] + other.keyframes[why]),
+            encode_time: self.encode_time.plus(other.encode_time),
             queued_audio_ms: self.queued_audio_ms.max(other.queued_audio_ms),
         }
     }
@@ -64,7 +73,10 @@ impl OutputCounts {
             undecodable_frames: self
                 .undecodable_frames
                 .saturating_sub(before.undecodable_frames),
-            keyframes: self.keyframes.saturating_sub(before.keyframes),
+            keyframes: array::from_fn(|why| {
+                self.keyframes[why].saturating_sub(before.keyframes[why])
+            }),
+            encode_time: self.encode_time.since(before.encode_time),
             queued_audio_ms: self.queued_audio_ms,
         }
     }
@@ -82,11 +94,13 @@ pub enum MediaKind {
 /// What a bridge pushes into.
 pub struct Source {
     config: MediaConfig,
-    warnings: Arc<dyn EventSink>,
+    events: Arc<dyn EventSink>,
     is_streaming: AtomicBool,
     /// Replaced as a whole, so that a push never holds the lock while an output copies.
     outputs: Mutex<Arc<[Weak<dyn MediaOutput>]>>,
     book: Mutex<Book>,
+    /// Of the MP3 that is pushed.
+    framer: Mutex<mp3::Framer>,
 }
 
 /// What is kept of the pushes.
@@ -99,8 +113,8 @@ struct Book {
 }
 
 impl Source {
-    /// A source that is not started. `warnings` gets [`Event::Warning`]s, from any thread.
-    pub fn new(config: MediaConfig, warnings: Arc<dyn EventSink>) -> Arc<Self> {
+    /// A source that is not started. `events` gets [`Event::Warning`]s and [`Event::PlayoutEnded`], from any thread.
+    pub fn new(config: MediaConfig, events: Arc<dyn EventSink>) -> Arc<Self> {
         let book = Book {
             recorder: Recorder::new(config.video_fps),
             absorbed: OutputCounts::default(),
@@ -109,16 +123,22 @@ impl Source {
         };
         Arc::new(Self {
             config,
-            warnings,
+            events,
             is_streaming: AtomicBool::new(false),
             outputs: Mutex::new(Arc::new([])),
             book: Mutex::new(book),
+            framer: Mutex::default(),
         })
     }
 
     /// What it was made with.
     pub fn config(&self) -> &MediaConfig {
         &self.config
+    }
+
+    /// Where its events go.
+    pub(crate) fn events(&self) -> &Arc<dyn EventSink> {
+        &self.events
     }
 
     /// Lets pushes through. False: it was started.
@@ -163,11 +183,37 @@ impl Source {
 
     /// Checks and counts a chunk, and hands it to every output. It is dropped only if none takes it.
     pub fn push_audio(&self, chunk: AudioChunk<'_>, now_ms: f64) -> PushOutcome {
-        if let Err(reason) = check_audio(&chunk) {
-            return self.refuse_audio(reason, now_ms);
-        }
         if !self.is_streaming() {
             return self.refuse_audio(DropReason::NotStarted, now_ms);
+        }
+        if chunk.format != SampleFormat::Mp3 {
+            *self.framer.lock() = mp3::Framer::default();
+            return self.hand_on(chunk, now_ms);
+        }
+        // A piece of a stream: what it completes goes on, unless nobody has room.
+        let split = self.framer.lock().split(chunk.data);
+        let split =
+            check_timestamp(&chunk).and_then(|()| split.ok_or(DropReason::Undecodable("MP3")));
+        let (frames, next) = match split {
+            Ok(split) => split,
+            Err(reason) => return self.refuse_audio(reason, now_ms),
+        };
+        let outcome = match frames.is_empty() {
+            true => self.accept_audio(),
+            false => {
+                let data = &frames;
+                self.hand_on(AudioChunk { data, ..chunk }, now_ms)
+            }
+        };
+        if outcome == PushOutcome::Queued {
+            *self.framer.lock() = next;
+        }
+        outcome
+    }
+
+    fn hand_on(&self, chunk: AudioChunk<'_>, now_ms: f64) -> PushOutcome {
+        if let Err(reason) = check_audio(&chunk) {
+            return self.refuse_audio(reason, now_ms);
         }
         let mut refused = None;
         let mut is_taken = false;
@@ -179,11 +225,28 @@ impl Source {
         }
         match refused {
             Some(reason) if !is_taken => self.refuse_audio(reason, now_ms),
-            _ => {
-                self.book.lock().recorder.audio(None);
-                PushOutcome::Queued
-            }
+            _ => self.accept_audio(),
         }
+    }
+
+    fn accept_audio(&self) -> PushOutcome {
+        self.book.lock().recorder.audio(None);
+        PushOutcome::Queued
+    }
+
+    /// How much sound waits to be played, in ms.
+    pub fn queued_audio_ms(&self) -> f64 {
+        self.total().queued_audio_ms
+    }
+
+    /// Drops the sound that waits to be played and the frame that waits to be encoded, everywhere; what plays fades out.
+    /// Tells of the output that had most.
+    pub fn interrupt(&self) -> Interrupted {
+        *self.framer.lock() = mp3::Framer::default();
+        self.live_outputs()
+            .map(|output| output.interrupt())
+            .max_by_key(|cut| cut.played + cut.discarded)
+            .unwrap_or_default()
     }
 
     /// Counts a push that is not even an [`AudioChunk`], such as one of an unknown format.
@@ -246,6 +309,8 @@ impl Source {
             let mut book = self.book.lock();
             book.video_warnings = Limiter::default();
             book.audio_warnings = Limiter::default();
+            drop(book);
+            *self.framer.lock() = mp3::Framer::default();
         }
         changed
     }
@@ -295,7 +360,7 @@ impl Source {
                 format!("{what} dropped: {reason} ({held_back} more since the last warning)")
             }
         };
-        self.warnings.emit(Event::Warning(text));
+        self.events.emit(Event::Warning(text));
     }
 }
 
@@ -334,12 +399,15 @@ impl Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{PixelFormat, SampleFormat};
+    use crate::media::PixelFormat;
+    use crate::media::mp3::tests::FILES;
+    use std::time::Duration;
 
     #[derive(Default)]
     struct Output {
         frames: Mutex<Vec<f64>>,
         chunks: Mutex<usize>,
+        bytes: Mutex<Vec<u8>>,
         counts: Mutex<OutputCounts>,
         is_full: bool,
     }
@@ -349,12 +417,20 @@ mod tests {
             self.frames.lock().push(frame.timestamp_ms);
         }
 
-        fn push_audio(&self, _chunk: AudioChunk<'_>) -> PushOutcome {
+        fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome {
             if self.is_full {
                 return PushOutcome::Dropped(DropReason::QueueFull);
             }
             *self.chunks.lock() += 1;
+            self.bytes.lock().extend_from_slice(chunk.data);
             PushOutcome::Queued
+        }
+
+        fn interrupt(&self) -> Interrupted {
+            Interrupted {
+                discarded: Duration::from_millis(*self.chunks.lock() as u64),
+                ..Interrupted::default()
+            }
         }
 
         fn counts(&self) -> OutputCounts {
@@ -391,6 +467,13 @@ mod tests {
             channels: 1,
             timestamp_ms: 7.0,
             format: SampleFormat::Pcm,
+        }
+    }
+
+    fn mp3_chunk(data: &[u8]) -> AudioChunk<'_> {
+        AudioChunk {
+            format: SampleFormat::Mp3,
+            ..chunk(data)
         }
     }
 
@@ -464,6 +547,61 @@ mod tests {
         );
         let metrics = source.metrics(0.0);
         assert_eq!((metrics.audio_chunks, metrics.dropped_chunks), (2, 1));
+    }
+
+    #[test]
+    fn mp3_goes_on_in_whole_frames_however_it_is_cut() {
+        let (source, _) = source();
+        let output = Arc::new(Output::default());
+        source.add_output(weak(&output));
+        source.start();
+        let (file, _) = FILES[1];
+        let (whole, _) = mp3::Framer::default().split(file).unwrap();
+        for piece in file.chunks(100) {
+            assert_eq!(
+                source.push_audio(mp3_chunk(piece), 0.0),
+                PushOutcome::Queued
+            );
+        }
+        assert!(*output.bytes.lock() == whole);
+        assert_eq!(*output.chunks.lock(), whole.len() / 144);
+        let undecodable = PushOutcome::Dropped(DropReason::Undecodable("MP3"));
+        assert_eq!(source.push_audio(mp3_chunk(&[0; 640]), 0.0), undecodable);
+        let at_no_time = AudioChunk {
+            timestamp_ms: f64::NAN,
+            ..mp3_chunk(&file[..50])
+        };
+        let no_time = PushOutcome::Dropped(DropReason::BadTimestamp);
+        assert_eq!(source.push_audio(at_no_time, 0.0), no_time);
+
+        // What was begun is forgotten with other sound.
+        source.push_audio(mp3_chunk(&file[..200]), 0.0);
+        source.push_audio(chunk(&[0; 640]), 0.0);
+        assert_eq!(source.push_audio(mp3_chunk(&[0; 640]), 0.0), undecodable);
+    }
+
+    #[test]
+    fn mp3_that_nobody_has_room_for_may_be_pushed_again() {
+        let (source, _) = source();
+        source.start();
+        let full = Arc::new(Output {
+            is_full: true,
+            ..Output::default()
+        });
+        source.add_output(weak(&full));
+        let (file, _) = FILES[1];
+        assert_eq!(
+            source.push_audio(mp3_chunk(&file[..100]), 0.0),
+            PushOutcome::Queued
+        );
+        let outcome = source.push_audio(mp3_chunk(&file[100..]), 0.0);
+        assert_eq!(outcome, PushOutcome::Dropped(DropReason::QueueFull));
+        source.remove_output(&weak(&full));
+        let roomy = Arc::new(Output::default());
+        source.add_output(weak(&roomy));
+        source.push_audio(mp3_chunk(&file[100..]), 0.0);
+        let (whole, _) = mp3::Framer::default().split(file).unwrap();
+        assert!(*roomy.bytes.lock() == whole);
     }
 
     #[test]

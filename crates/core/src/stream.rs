@@ -1,28 +1,32 @@
 //! One avatar's media: where pushed frames and chunks become packets, and what its viewers ask for.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::codec::{AudioCodec, Layer, PerLayer, VideoCodec};
-use crate::config::{MediaConfig, MicrophoneConfig};
+use crate::codec::{AudioCodec, KeyframeReason, Layer, PerLayer, VideoCodec};
+use crate::config::MicrophoneConfig;
 use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerState};
-use crate::media::{AudioChunk, PushOutcome, VideoFrame};
+use crate::media::{AudioChunk, PushOutcome, VideoFrame, opus_packet};
 use crate::media_pool::PoolHandle;
 use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
-use crate::playout::{AudioPipeline, EncodedAudio, POSITION_HZ};
-use crate::rtp::{MediaClock, Packetizer};
-use crate::source::{MediaOutput, OutputCounts};
+use crate::playout::{AudioPipeline, EncodedAudio, Interrupted, POSITION_HZ};
+use crate::rtp::{MAX_PAYLOAD, MediaClock, Packetizer};
+use crate::source::{MediaOutput, OutputCounts, Source};
 use crate::transport::{StreamDelegate, StreamHandle};
 use crate::wall_clock::unix_ms;
 
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
+
+/// Sound goes out so often.
+const TICK_MS: f64 = 20.0;
 
 /// The encoders, while a source is attached.
 struct Media {
@@ -42,7 +46,13 @@ pub(crate) struct Stream {
     microphones: MicrophoneHandle,
     pub(crate) hearing: Arc<Hearing>,
     events: Arc<dyn EventSink>,
+    announce: Announce,
+    /// Where the newest sound that went out begins, in ms of its RTP clock (as bits).
+    newest_sound: Arc<AtomicU64>,
 }
+
+/// Tells every client.
+pub(crate) type Announce = Box<dyn Fn(Value) + Send + Sync>;
 
 impl Stream {
     pub(crate) fn new(
@@ -50,6 +60,7 @@ impl Stream {
         pool: PoolHandle,
         microphones: MicrophoneHandle,
         events: Arc<dyn EventSink>,
+        announce: Announce,
     ) -> Arc<Self> {
         Arc::new(Self {
             media: RwLock::new(None),
@@ -60,15 +71,18 @@ impl Stream {
             microphones,
             hearing: Hearing::new(&MicrophoneConfig::default(), events.clone()),
             events,
+            announce,
+            newest_sound: Arc::default(),
         })
     }
 
     /// Starts the encoders; what they make goes out through `handle`.
     pub(crate) fn open_media(
         &self,
-        config: &MediaConfig,
+        source: &Source,
         handle: &Arc<StreamHandle>,
     ) -> Result<(), StartError> {
+        let config = source.config();
         let warn = || {
             let events = self.events.clone();
             Box::new(move |text| events.emit(Event::Warning(text)))
@@ -83,7 +97,15 @@ impl Stream {
             audio: AudioPipeline::spawn(
                 &self.pool,
                 config,
-                publish_audio(handle.clone(), self.packetizers.clone()),
+                publish_audio(
+                    handle.clone(),
+                    self.packetizers.clone(),
+                    self.newest_sound.clone(),
+                ),
+                {
+                    let events = source.events().clone();
+                    Box::new(move || events.emit(Event::PlayoutEnded))
+                },
                 warn(),
             )
             .map_err(|source| StartError::Thread {
@@ -102,6 +124,11 @@ impl Stream {
     pub(crate) fn close_media(&self) {
         let media = self.media.write().take();
         drop(media);
+    }
+
+    /// How many receive each layer.
+    pub(crate) fn layer_viewers(&self) -> PerLayer<usize> {
+        *self.audience.lock()
     }
 
     fn follow_audience(&self) {
@@ -148,10 +175,14 @@ fn publish_video(handle: Arc<StreamHandle>, packetizers: Packetizers) -> encode:
     })
 }
 
-/// 20 ms of sound become an access unit of their layer.
+// A pushed Opus packet is one payload: it is not split.
+const _: () = assert!(opus_packet::MAX_BYTES <= MAX_PAYLOAD);
+
+/// A packet of sound becomes an access unit of its layer.
 fn publish_audio(
     handle: Arc<StreamHandle>,
     packetizers: Packetizers,
+    newest: Arc<AtomicU64>,
 ) -> Box<dyn FnMut(EncodedAudio) + Send> {
     // A source counts its samples from zero; on the track they follow the Unix clock, as the pictures do.
     let mut origin_ms = None;
@@ -159,7 +190,8 @@ fn publish_audio(
         let layer = Layer::Audio(audio.codec);
         let position_ms = audio.sample_position as f64 * 1_000.0 / f64::from(POSITION_HZ);
         let origin_ms = *origin_ms.get_or_insert((audio.wall_ms - position_ms).floor());
-        // Whole milliseconds and 20 ms a packet: whole ticks of every clock.
+        // Whole milliseconds, and packets that begin at multiples of 2.5 ms: whole ticks of every clock.
+        newest.store((origin_ms + position_ms).to_bits(), Relaxed);
         let timestamp = MediaClock::ticks(origin_ms + position_ms, layer.clock_hz());
         let unit = packetizers.lock()[layer].sound(
             audio.data,
@@ -187,6 +219,20 @@ impl MediaOutput for Stream {
         }
     }
 
+    fn interrupt(&self) -> Interrupted {
+        let Some(media) = &*self.media.read() else {
+            return Interrupted::default();
+        };
+        media.video.drop_waiting();
+        let cut = media.audio.interrupt();
+        if cut.played > Duration::ZERO {
+            // What went out is still in the clients' buffers: they need not play it. The next tick fades it out.
+            let until = f64::from_bits(self.newest_sound.load(Relaxed)) + 2.0 * TICK_MS;
+            (self.announce)(json!({"type": "interrupt", "data": {"audioTime": until}}));
+        }
+        cut
+    }
+
     fn counts(&self) -> OutputCounts {
         match &*self.media.read() {
             Some(media) => {
@@ -196,6 +242,7 @@ impl MediaOutput for Stream {
                     superseded_frames: video.superseded,
                     undecodable_frames: video.invalid,
                     keyframes: video.keyframes,
+                    encode_time: video.encode_time,
                     queued_audio_ms: media.audio.queued_ms(),
                 }
             }
@@ -216,9 +263,9 @@ impl StreamDelegate for Stream {
         self.microphones.close(peer);
     }
 
-    fn keyframe_wanted(&self, codec: VideoCodec) {
+    fn keyframe_wanted(&self, codec: VideoCodec, reason: KeyframeReason) {
         if let Some(media) = &*self.media.read() {
-            media.video.request_keyframe(codec);
+            media.video.request_keyframe(codec, reason);
         }
     }
 

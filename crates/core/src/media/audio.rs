@@ -6,21 +6,23 @@ use rubato::{
     WindowFunction,
 };
 
-use super::{AudioChunk, SampleFormat};
+use super::{AudioChunk, SampleFormat, mp3, opus_packet};
 use crate::error::DropReason;
 
 /// The sample rates that are accepted, in Hz: telephone speech to the fastest studio rate.
 pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 
-/// Whether a pushed chunk can be played, looking at no sample of it.
+/// Whether a pushed chunk can be played, looking at no sample of it. Compressed sound tells its rate and channels itself:
+/// what is declared beside it does not count.
 pub fn check_audio(chunk: &AudioChunk<'_>) -> Result<(), DropReason> {
-    if !chunk.timestamp_ms.is_finite() {
-        return Err(DropReason::BadTimestamp);
-    }
+    check_timestamp(chunk)?;
     match chunk.format {
         SampleFormat::Pcm => {}
-        SampleFormat::Opus => return Err(DropReason::UnsupportedFormat("OPUS")),
-        SampleFormat::Mp3 => return Err(DropReason::UnsupportedFormat("MP3")),
+        SampleFormat::Mp3 if mp3::runs(chunk.data).next().is_none() => {
+            return Err(DropReason::Undecodable("MP3"));
+        }
+        SampleFormat::Mp3 => return Ok(()),
+        SampleFormat::Opus => return opus_packet::frames(chunk.data).map(|_| ()),
     }
     if !SAMPLE_RATES.contains(&chunk.sample_rate) {
         return Err(DropReason::BadSampleRate(chunk.sample_rate));
@@ -33,6 +35,14 @@ pub fn check_audio(chunk: &AudioChunk<'_>) -> Result<(), DropReason> {
         return Err(DropReason::BadLength(chunk.data.len()));
     }
     Ok(())
+}
+
+/// Whether it says when it is to be heard.
+pub fn check_timestamp(chunk: &AudioChunk<'_>) -> Result<(), DropReason> {
+    match chunk.timestamp_ms.is_finite() {
+        true => Ok(()),
+        false => Err(DropReason::BadTimestamp),
+    }
 }
 
 /// Appends 16-bit little-endian samples as numbers from -1 to 1.
@@ -367,8 +377,10 @@ pub(crate) mod tests {
         assert_eq!(bad(|c| c.data = &[]), "bad-length");
         assert_eq!(bad(|c| c.data = &[0; 3]), "bad-length");
         assert_eq!(bad(|c| (c.channels, c.data) = (2, &[0; 6])), "bad-length");
-        assert_eq!(bad(|c| c.format = SampleFormat::Opus), "unsupported-format");
-        assert_eq!(bad(|c| c.format = SampleFormat::Mp3), "unsupported-format");
+        assert_eq!(
+            bad(|c| (c.format, c.data) = (SampleFormat::Opus, &[])),
+            "undecodable"
+        );
     }
 
     #[test]

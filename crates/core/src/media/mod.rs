@@ -1,12 +1,19 @@
 //! Frames and chunks as the caller pushes them, and their way to what encoders take.
 
 pub mod audio;
+mod canvas;
 mod convert;
 pub mod g711;
 mod jpeg;
+pub mod mp3;
+pub mod opus_packet;
 mod picture;
+mod planar;
+mod png;
 mod rgba;
 mod scale;
+#[cfg(test)]
+mod tests;
 
 pub use convert::Converter;
 pub use picture::I420;
@@ -28,9 +35,9 @@ pub enum PixelFormat {
     Rgba,
     /// A JFIF or Exif file.
     Jpeg,
-    /// Planar YUV 4:2:0.
+    /// YUV 4:2:0, BT.601 in limited range: a plane of Y, one of U, one of V; those of an odd picture rounded up.
     I420,
-    /// Two-plane YUV 4:2:0.
+    /// The same with U and V interleaved in one plane.
     Nv12,
     /// A PNG file.
     Png,
@@ -46,6 +53,22 @@ impl PixelFormat {
             "NV12" => Some(Self::Nv12),
             "PNG" => Some(Self::Png),
             _ => None,
+        }
+    }
+
+    /// Whether it is without compression.
+    pub(crate) fn is_raw(self) -> bool {
+        matches!(self, Self::Rgba | Self::I420 | Self::Nv12)
+    }
+
+    /// What the API calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rgba => "RGBA",
+            Self::Jpeg => "JPEG",
+            Self::I420 => "YUV",
+            Self::Nv12 => "NV12",
+            Self::Png => "PNG",
         }
     }
 }
@@ -73,7 +96,7 @@ pub enum SampleFormat {
     Pcm,
     /// One Opus packet.
     Opus,
-    /// MP3 frames.
+    /// MP3: into a [`Source`](crate::source::Source) a file or any piece of one, further on whole frames.
     Mp3,
 }
 
@@ -115,7 +138,7 @@ pub enum PushOutcome {
 
 /// Whether `frame` can be shown, as far as its header tells: cheap enough for the pushing thread.
 ///
-/// A JPEG that is broken behind its header is found out when it is decoded.
+/// A JPEG or PNG that is broken behind its header is found out when it is decoded.
 pub fn check_video(frame: &VideoFrame<'_>) -> Result<(), DropReason> {
     // Also false for NaN.
     let in_range = frame.timestamp_ms.abs() <= MAX_TIMESTAMP_MS;
@@ -123,25 +146,10 @@ pub fn check_video(frame: &VideoFrame<'_>) -> Result<(), DropReason> {
         return Err(DropReason::BadTimestamp);
     }
     match frame.format {
-        PixelFormat::Rgba => rgba_len(frame.width, frame.height, frame.data).map(|_| ()),
+        PixelFormat::Rgba | PixelFormat::I420 | PixelFormat::Nv12 => frame.raw_bytes().map(|_| ()),
         PixelFormat::Jpeg => jpeg::check(frame.data),
-        PixelFormat::I420 => Err(DropReason::UnsupportedFormat("YUV")),
-        PixelFormat::Nv12 => Err(DropReason::UnsupportedFormat("NV12")),
-        PixelFormat::Png => Err(DropReason::UnsupportedFormat("PNG")),
+        PixelFormat::Png => png::check(frame.data),
     }
-}
-
-/// Bytes of `data` that the RGBA picture takes.
-fn rgba_len(width: u32, height: u32, data: &[u8]) -> Result<usize, DropReason> {
-    check_dimensions(width, height)?;
-    let expected = width as usize * height as usize * 4;
-    if data.len() < expected {
-        return Err(DropReason::ShortBuffer {
-            expected,
-            received: data.len(),
-        });
-    }
-    Ok(expected)
 }
 
 fn check_dimensions(width: u32, height: u32) -> Result<(), DropReason> {
@@ -156,77 +164,25 @@ fn check_dimensions(width: u32, height: u32) -> Result<(), DropReason> {
 impl<'a> VideoFrame<'a> {
     /// The bytes of `data` that belong to the picture: all but what follows a raw one.
     pub(crate) fn payload(&self) -> &'a [u8] {
-        match self.format {
-            PixelFormat::Rgba => rgba_len(self.width, self.height, self.data)
-                .ok()
-                .and_then(|len| self.data.get(..len))
-                .unwrap_or(self.data),
-            _ => self.data,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(data: &[u8], width: u32, height: u32, format: PixelFormat) -> VideoFrame<'_> {
-        VideoFrame {
-            data,
-            width,
-            height,
-            timestamp_ms: 1.0,
-            format,
+        match self.format.is_raw() {
+            true => self.raw_bytes().unwrap_or(self.data),
+            false => self.data,
         }
     }
 
-    #[test]
-    fn a_raw_picture_needs_its_bytes_and_may_have_more() {
-        let data = vec![0; 4 * 3 * 5 + 7];
-        let good = frame(&data, 3, 5, PixelFormat::Rgba);
-        assert_eq!(check_video(&good), Ok(()));
-        assert_eq!(good.payload().len(), 60);
-        assert_eq!(
-            check_video(&frame(&data[..59], 3, 5, PixelFormat::Rgba)),
-            Err(DropReason::ShortBuffer {
-                expected: 60,
-                received: 59
-            })
-        );
-    }
-
-    #[test]
-    fn dimensions_are_bounded_before_anything_is_computed_from_them() {
-        for (width, height) in [(0, 5), (5, 0), (4097, 1), (u32::MAX, u32::MAX)] {
-            assert_eq!(
-                check_video(&frame(&[0; 64], width, height, PixelFormat::Rgba)),
-                Err(DropReason::BadDimensions { width, height })
-            );
+    /// The bytes of a picture without compression. More may follow RGBA, as in buffers that are reused; more YUV than
+    /// the picture has is another layout, such as padded rows, and would be shown as garbage.
+    fn raw_bytes(&self) -> Result<&'a [u8], DropReason> {
+        let (width, height, received) = (self.width, self.height, self.data.len());
+        check_dimensions(width, height)?;
+        let expected = match self.format {
+            PixelFormat::Rgba => width as usize * height as usize * 4,
+            _ => planar::planar_len((width, height)),
+        };
+        if received > expected && self.format != PixelFormat::Rgba {
+            return Err(DropReason::ExcessBytes { expected, received });
         }
-    }
-
-    #[test]
-    fn a_timestamp_is_a_number_that_a_date_can_hold() {
-        for timestamp_ms in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e16] {
-            let frame = VideoFrame {
-                timestamp_ms,
-                ..frame(&[0; 4], 1, 1, PixelFormat::Rgba)
-            };
-            assert_eq!(check_video(&frame), Err(DropReason::BadTimestamp));
-        }
-    }
-
-    #[test]
-    fn formats_of_a_later_release_are_refused_by_name() {
-        for (format, name) in [
-            (PixelFormat::I420, "YUV"),
-            (PixelFormat::Nv12, "NV12"),
-            (PixelFormat::Png, "PNG"),
-        ] {
-            assert_eq!(
-                check_video(&frame(&[0; 64], 2, 2, format)),
-                Err(DropReason::UnsupportedFormat(name))
-            );
-        }
+        let bytes = self.data.get(..expected);
+        bytes.ok_or(DropReason::ShortBuffer { expected, received })
     }
 }

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::player::Player;
-use super::queue::PlayoutQueue;
+use super::queue::{Interrupted, Passed, PlayoutQueue, Pulled};
 use super::telephone::Telephone;
-use super::ticker::Ticker;
+use super::ticker::{Tick, Ticker};
+use super::unpacker::Unpacker;
 use crate::codec::AudioCodec;
 use crate::config::MediaConfig;
 use crate::media::audio::check_audio;
@@ -19,14 +20,14 @@ use crate::media::{AudioChunk, PushOutcome};
 use crate::media_pool::{Class, Next, PoolHandle, Task, TaskHandle};
 use crate::wall_clock::unix_ms;
 
-/// 20 ms of encoded sound.
+/// A packet of sound: 20 ms, or what was pushed as one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EncodedAudio {
     /// Of which layer.
     pub codec: AudioCodec,
     /// One packet.
     pub data: Bytes,
-    /// Where it begins on the 48 kHz clock, which runs on in silence: a multiple of 960.
+    /// Where it begins on the 48 kHz clock, which runs on in silence: a multiple of 120 (2.5 ms).
     pub sample_position: u64,
     /// Whether a talk-spurt begins here: the RTP marker (RFC 7587 section 4.1, RFC 3551 section 4.1).
     pub spurt_start: bool,
@@ -55,6 +56,9 @@ pub struct PlayoutStats {
 const AUDIBLE_LOSS: f64 = 0.01;
 /// Reports come at least every 5 s (RFC 3550, 6.2): one or two good ones are no proof yet.
 const REDUNDANCY_AFTER_LOSS: Duration = Duration::from_secs(30);
+
+/// Told when everything that was pushed has been played.
+pub type Ended = Box<dyn Fn() + Send>;
 
 /// Takes a sentence about something that went wrong.
 pub type Warn = Box<dyn Fn(String) + Send>;
@@ -86,6 +90,7 @@ impl AudioPipeline {
         pool: &PoolHandle,
         config: &MediaConfig,
         output: Box<dyn FnMut(EncodedAudio) + Send>,
+        ended: Ended,
         warn: Warn,
     ) -> io::Result<Self> {
         let player = Player::new().map_err(io::Error::other)?;
@@ -105,9 +110,13 @@ impl AudioPipeline {
             shared: Arc::clone(&shared),
             player,
             telephone: None,
+            unpacker: None,
             ticker: Ticker::new(now),
             samples: Vec::new(),
+            packets: Vec::new(),
+            is_sounding: false,
             output,
+            ended,
             warn,
         };
         Ok(Self {
@@ -127,6 +136,11 @@ impl AudioPipeline {
             PushOutcome::Dropped(_) => self.shared.dropped_chunks.fetch_add(1, Relaxed),
         };
         outcome
+    }
+
+    /// Drops everything that waits to be played; what plays fades out in the next tick.
+    pub fn interrupt(&self) -> Interrupted {
+        self.shared.queue.lock().interrupt()
     }
 
     /// Says which layers somebody listens to: those are encoded, and no other. The queue plays on also for nobody.
@@ -167,10 +181,28 @@ struct Worker {
     player: Player,
     /// While somebody listens to G.711.
     telephone: Option<Telephone>,
+    /// While they listen to passed packets.
+    unpacker: Option<Unpacker>,
     ticker: Ticker,
     samples: Vec<f32>,
+    packets: Vec<Passed>,
+    /// The last tick was not silence.
+    is_sounding: bool,
     output: Box<dyn FnMut(EncodedAudio) + Send>,
+    ended: Ended,
     warn: Warn,
+}
+
+/// What a tick plays.
+#[derive(Clone, Copy)]
+enum Sound {
+    Silence,
+    /// What is in `Worker::samples`.
+    Samples(Pulled),
+    /// What is in `Worker::packets`.
+    Packets {
+        spurt_start: bool,
+    },
 }
 
 impl Task for Worker {
@@ -188,60 +220,126 @@ impl Task for Worker {
 
 impl Worker {
     fn tick(&mut self, now: Instant) {
-        let shared = &self.shared;
         let tick = self.ticker.tick(now);
-        let pulled = shared.queue.lock().pull(tick.at, &mut self.samples);
+        let shared = &self.shared;
         shared.skipped_ticks.fetch_add(tick.skipped, Relaxed);
-        if pulled.is_some_and(|pulled| pulled.spurt_start) {
+        let sound = self.pull(&tick);
+        let shared = &self.shared;
+        if sound.begins_spurt() {
             shared.spurts.fetch_add(1, Relaxed);
         }
-        let sound = pulled.map(|pulled| (pulled, self.samples.as_slice()));
+        let is_sounding = !matches!(sound, Sound::Silence);
+        if std::mem::replace(&mut self.is_sounding, is_sounding) && !is_sounding {
+            (self.ended)();
+        }
         let wall_ms = unix_ms() - millis(now.saturating_duration_since(tick.at));
         let heard = shared.heard.load(Relaxed);
-        let is_heard = |codec: &AudioCodec| heard & bit(*codec) != 0;
         let redundant = (*shared.loss.lock())
             .is_some_and(|at| now.saturating_duration_since(at) < REDUNDANCY_AFTER_LOSS);
         let played = (self.player.set_redundant(redundant)).and_then(|()| {
-            let is_heard = is_heard(&AudioCodec::Opus);
-            self.player.play(sound, tick.position, wall_ms, is_heard)
+            self.play_opus(sound, &tick, wall_ms, heard & bit(AudioCodec::Opus) != 0)
         });
-        match played {
-            Ok(Some(audio)) => {
-                shared.packets.fetch_add(1, Relaxed);
-                (self.output)(audio);
-            }
-            Ok(None) => {}
-            Err(error) => self.on_failure(&error),
+        if let Err(error) = played {
+            self.on_failure(&error);
         }
+        let is_heard = |codec: &AudioCodec| heard & bit(*codec) != 0;
         let telephone = [AudioCodec::Pcmu, AudioCodec::Pcma]
             .into_iter()
             .filter(is_heard);
         if telephone.clone().next().is_none() {
-            self.telephone = None;
-            return;
+            (self.telephone, self.unpacker) = (None, None);
+        } else if let Err(error) = self.play_telephone(sound, &tick, wall_ms, telephone) {
+            self.on_failure(&error);
         }
-        if self.telephone.is_none() {
-            match Telephone::new() {
-                Ok(made) => self.telephone = Some(made),
-                Err(error) => self.on_failure(&error),
+    }
+
+    /// Fetches what this tick plays.
+    fn pull(&mut self, tick: &Tick) -> Sound {
+        let mut queue = self.shared.queue.lock();
+        if let Some(spurt_start) = queue.pass(tick.at, &mut self.packets) {
+            return Sound::Packets { spurt_start };
+        }
+        match queue.pull(tick.at, &mut self.samples) {
+            Some(pulled) => Sound::Samples(pulled),
+            None => Sound::Silence,
+        }
+    }
+
+    fn play_opus(
+        &mut self,
+        sound: Sound,
+        tick: &Tick,
+        wall_ms: f64,
+        is_heard: bool,
+    ) -> Result<(), opus::Error> {
+        let Self {
+            shared,
+            player,
+            output,
+            ..
+        } = self;
+        let mut send = |audio| {
+            shared.packets.fetch_add(1, Relaxed);
+            output(audio);
+        };
+        let samples = match sound {
+            Sound::Packets { spurt_start } => {
+                let (packets, at) = (&self.packets, tick.position);
+                return player.pass(packets, spurt_start, at, wall_ms, is_heard, send);
             }
-        }
-        if let Some(player) = &mut self.telephone {
-            let sound = pulled.map(|pulled| (pulled, self.samples.as_slice()));
-            let played = player.play(sound, tick.position, wall_ms, telephone, |audio| {
-                self.shared.packets.fetch_add(1, Relaxed);
-                (self.output)(audio);
-            });
-            if let Err(error) = played {
-                self.on_failure(&error);
+            Sound::Samples(pulled) => Some((pulled, self.samples.as_slice())),
+            Sound::Silence => None,
+        };
+        let played = player.play(samples, tick.position, wall_ms, is_heard)?;
+        played.into_iter().for_each(&mut send);
+        Ok(())
+    }
+
+    fn play_telephone(
+        &mut self,
+        sound: Sound,
+        tick: &Tick,
+        wall_ms: f64,
+        codecs: impl Iterator<Item = AudioCodec>,
+    ) -> Result<(), String> {
+        let samples = match sound {
+            Sound::Packets { spurt_start } => {
+                let unpacker = match &mut self.unpacker {
+                    Some(unpacker) if !spurt_start => unpacker,
+                    unpacker => {
+                        unpacker.insert(Unpacker::new().map_err(|error| error.to_string())?)
+                    }
+                };
+                Some(unpacker.unpack(&self.packets, spurt_start))
             }
-        }
+            Sound::Samples(pulled) => Some((pulled, self.samples.as_slice())),
+            Sound::Silence => None,
+        };
+        let telephone = match &mut self.telephone {
+            Some(telephone) => telephone,
+            telephone => telephone.insert(Telephone::new().map_err(|error| error.to_string())?),
+        };
+        let played = telephone.play(samples, tick.position, wall_ms, codecs, |audio| {
+            self.shared.packets.fetch_add(1, Relaxed);
+            (self.output)(audio);
+        });
+        played.map_err(|error| error.to_string())
     }
 
     fn on_failure(&self, error: &dyn std::fmt::Display) {
         if self.shared.failed_ticks.fetch_add(1, Relaxed) == 0 {
             tracing::error!(%error, "cannot encode sound");
             (self.warn)(format!("sound not sent: {error}"));
+        }
+    }
+}
+
+impl Sound {
+    fn begins_spurt(self) -> bool {
+        match self {
+            Self::Silence => false,
+            Self::Samples(pulled) => pulled.spurt_start,
+            Self::Packets { spurt_start } => spurt_start,
         }
     }
 }

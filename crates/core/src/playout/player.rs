@@ -1,8 +1,8 @@
-//! What goes out at a tick: sound, an occasional packet of silence, or nothing.
+//! What goes out to Opus listeners at a tick: sound, somebody else's packets, an occasional packet of silence, or nothing.
 
 use super::encoder::OpusEncoder;
 use super::pipeline::EncodedAudio;
-use super::queue::Pulled;
+use super::queue::{POSITION_HZ, Passed, Pulled};
 use crate::codec::AudioCodec;
 
 /// DTX packets of Opus have at most 2 bytes: nothing to hear in them.
@@ -65,10 +65,7 @@ impl Player {
             return Ok(None);
         }
         if returned {
-            self.encoder.reset()?;
-            (self.quiet_ticks, self.silent_ticks) = (0, 0);
-            self.marker = true;
-            self.in_dtx = false;
+            self.begin()?;
         }
         self.quiet_ticks += 1;
         self.silent_ticks = self.silent_ticks.saturating_add(1);
@@ -99,6 +96,45 @@ impl Player {
             spurt_start,
             wall_ms,
         }))
+    }
+
+    /// Gives `output` the packets of a tick that somebody else encoded.
+    pub fn pass(
+        &mut self,
+        packets: &[Passed],
+        spurt_start: bool,
+        sample_position: u64,
+        wall_ms: f64,
+        heard: bool,
+        mut output: impl FnMut(EncodedAudio),
+    ) -> Result<(), opus::Error> {
+        let begins = spurt_start || (heard && !self.heard);
+        self.heard = heard;
+        if begins {
+            // What our encoder gives out behind them must not build on what was before them.
+            self.begin()?;
+        }
+        (self.quiet_ticks, self.silent_ticks) = (0, 0);
+        for packet in packets.iter().filter(|_| heard) {
+            let behind_ms = packet.at as f64 * 1_000.0 / f64::from(POSITION_HZ);
+            output(EncodedAudio {
+                codec: AudioCodec::Opus,
+                data: packet.data.clone(),
+                sample_position: sample_position + packet.at as u64,
+                spurt_start: std::mem::take(&mut self.marker),
+                wall_ms: wall_ms + behind_ms,
+            });
+        }
+        Ok(())
+    }
+
+    /// What goes out next follows a pause.
+    fn begin(&mut self) -> Result<(), opus::Error> {
+        self.encoder.reset()?;
+        (self.quiet_ticks, self.silent_ticks) = (0, 0);
+        self.marker = true;
+        self.in_dtx = false;
+        Ok(())
     }
 }
 

@@ -1,14 +1,16 @@
-//! What waits to be played, as it was pushed, and what is played at each tick.
+//! What is played at each tick: samples to encode, or packets to pass on.
 //!
-//! Resampling happens at the pull, 5 ms at a time: pushing a minute of speech costs one copy. What plays has the
-//! lowest of three rates that holds everything pushed so far: sound of that rate is not resampled at all, and the
+//! Decoding and resampling happen at the pull, 5 ms at a time: pushing a minute of speech costs one copy. What plays has
+//! the lowest of three rates that holds everything pushed so far: sound of that rate is not resampled at all, and the
 //! encoder has no more to do than it must.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::error::DropReason;
-use crate::media::audio::{Resampler, extend_f32, resample_piece};
+use bytes::Bytes;
+
+use super::backlog::{Backlog, Next};
+use crate::media::audio::{Resampler, resample_piece};
 use crate::media::{AudioChunk, PushOutcome};
 
 /// What positions are counted in, whatever the rate of the sound: as the clock of Opus (RFC 7587, 4.1).
@@ -32,17 +34,10 @@ const START_WAITED: Duration = Duration::from_millis(40);
 /// The ends of a talk-spurt are faded over 5 ms, a quarter of a tick. So much is held back while it plays, so that
 /// there is always something to fade when the source runs dry in mid-word.
 const FADES_A_TICK: usize = 4;
-/// Chunks of one format are joined up to this size: one-sample chunks must not cost an allocation each.
-const JOINED_BYTES: usize = 16 * 1024;
-
 /// The queue. Pure: time is an argument.
 pub struct PlayoutQueue {
     limit: Duration,
-    chunks: VecDeque<Chunk>,
-    /// Bytes of the first chunk that are already taken.
-    taken: usize,
-    /// Length of all chunks, taken bytes included.
-    length: Duration,
+    backlog: Backlog,
     converter: Option<Converter>,
     /// One of [`RATES`]; it only rises.
     rate: u32,
@@ -51,6 +46,8 @@ pub struct PlayoutQueue {
     /// How many of the ready frames, counted from the first, contain every stereo one.
     stereo: usize,
     state: State,
+    /// Of this talk-spurt.
+    played: Duration,
 }
 
 /// What a tick plays.
@@ -64,19 +61,36 @@ pub struct Pulled {
     pub spurt_start: bool,
 }
 
+/// What an interruption did to the sound that was being played or waited to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Interrupted {
+    /// Of the talk-spurt that was cut off, what was played.
+    pub played: Duration,
+    /// What will not be.
+    pub discarded: Duration,
+}
+
+/// A packet that is passed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// The packet, as it was pushed.
+    pub data: Bytes,
+    /// Where it begins, in samples at [`POSITION_HZ`] behind the beginning of the tick.
+    pub at: usize,
+    /// How long it plays, in the same; it may outlast the tick.
+    pub frames: usize,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Idle,
     Playing,
     /// The source ran dry: what is ready is faded out and played to its end.
     Ending,
-}
-
-struct Chunk {
-    data: Vec<u8>,
-    rate: u32,
-    channels: usize,
-    arrived: Instant,
+    /// Packets are passed on; those given so far reach so far into the next tick.
+    Passing {
+        ahead: usize,
+    },
 }
 
 struct Converter {
@@ -92,51 +106,59 @@ impl PlayoutQueue {
     pub fn new(limit: Duration) -> Self {
         Self {
             limit,
-            chunks: VecDeque::new(),
-            taken: 0,
-            length: Duration::ZERO,
+            backlog: Backlog::default(),
             converter: None,
             rate: RATES[0],
             ready: VecDeque::new(),
             stereo: 0,
             state: State::Idle,
+            played: Duration::ZERO,
         }
     }
 
     /// Takes a chunk that [`crate::media::audio::check_audio`] accepts, whole or not at all.
     pub fn push(&mut self, chunk: &AudioChunk<'_>, now: Instant) -> PushOutcome {
-        let channels = chunk.channels as usize;
-        let added = duration(chunk.data.len(), chunk.sample_rate, channels);
-        if self.queued() + added > self.limit {
-            return PushOutcome::Dropped(DropReason::QueueFull);
+        let room = self.limit.saturating_sub(self.queued());
+        match self.backlog.push(chunk, room, now) {
+            Ok(()) => PushOutcome::Queued,
+            Err(reason) => PushOutcome::Dropped(reason),
         }
-        match self.chunks.back_mut() {
-            Some(last)
-                if (last.rate, last.channels) == (chunk.sample_rate, channels)
-                    && last.data.len() + chunk.data.len() <= JOINED_BYTES =>
-            {
-                self.length -= last.duration();
-                last.data.extend_from_slice(chunk.data);
-                self.length += last.duration();
-            }
-            _ => {
-                self.length += added;
-                self.chunks.push_back(Chunk {
-                    data: chunk.data.to_vec(),
-                    rate: chunk.sample_rate,
-                    channels,
-                    arrived: now,
-                });
-            }
+    }
+
+    /// Fills `out` with the packets that begin in this tick, and tells whether they begin a talk-spurt; `None` when it is
+    /// not packets that play now. Then [`Self::pull`] has what does.
+    pub fn pass(&mut self, now: Instant, out: &mut Vec<Passed>) -> Option<bool> {
+        out.clear();
+        let (spurt_start, mut ahead) = match self.state {
+            State::Passing { ahead } => (false, ahead),
+            State::Idle if self.may_start(now) => (true, 0),
+            _ => return None,
+        };
+        while ahead < TICK_FRAMES
+            && let Some((data, frames)) = self.backlog.take_packet()
+        {
+            out.push(Passed {
+                data,
+                at: ahead,
+                frames,
+            });
+            ahead += frames;
         }
-        PushOutcome::Queued
+        if ahead > 0 {
+            self.count_played(spurt_start, ahead.min(TICK_FRAMES), POSITION_HZ);
+        }
+        self.state = match ahead.checked_sub(TICK_FRAMES) {
+            Some(ahead) => State::Passing { ahead },
+            None => State::Idle,
+        };
+        (ahead > 0).then_some(spurt_start)
     }
 
     /// Fills `out` with one tick of interleaved sound, or gives `None` when there is nothing to play.
     pub fn pull(&mut self, now: Instant, out: &mut Vec<f32>) -> Option<Pulled> {
         out.clear();
         let spurt_start = self.state == State::Idle;
-        if spurt_start && !self.may_start(now) {
+        if spurt_start && !self.may_start(now) || matches!(self.state, State::Passing { .. }) {
             return None;
         }
         if self.state != State::Ending {
@@ -157,6 +179,7 @@ impl PlayoutQueue {
             out.extend_from_slice(&frame[..channels]);
         }
         out.resize(self.tick_frames() * channels, 0.0);
+        self.count_played(spurt_start, frames, self.rate);
         self.stereo = self.stereo.saturating_sub(frames);
         if self.state == State::Ending && self.ready.is_empty() {
             self.state = State::Idle;
@@ -168,19 +191,53 @@ impl PlayoutQueue {
         })
     }
 
+    /// Drops everything that waits. What plays fades out within 5 ms.
+    pub fn interrupt(&mut self) -> Interrupted {
+        let discarded = self.queued();
+        self.backlog = Backlog::default();
+        self.converter = None;
+        let fade_frames = self.fade_frames();
+        self.state = match self.state {
+            State::Playing if !self.ready.is_empty() => {
+                self.ready.truncate(fade_frames);
+                fade(self.ready.iter_mut().rev(), fade_frames);
+                State::Ending
+            }
+            // It has faded already.
+            State::Ending => State::Ending,
+            State::Idle | State::Playing | State::Passing { .. } => {
+                self.ready.clear();
+                State::Idle
+            }
+        };
+        self.stereo = self.stereo.min(self.ready.len());
+        Interrupted {
+            played: std::mem::take(&mut self.played),
+            discarded,
+        }
+    }
+
+    fn count_played(&mut self, spurt_start: bool, frames: usize, rate: u32) {
+        if spurt_start {
+            self.played = Duration::ZERO;
+        }
+        self.played += Duration::from_secs(frames as u64) / rate;
+    }
+
     /// How much waits to be played.
     pub fn queued(&self) -> Duration {
-        let taken = self.chunks.front().map_or(Duration::ZERO, |first| {
-            duration(self.taken, first.rate, first.channels)
-        });
         let ready = Duration::from_secs(self.ready.len() as u64) / self.rate;
-        self.length.saturating_sub(taken) + ready
+        let passed = match self.state {
+            State::Passing { ahead } => Duration::from_secs(ahead as u64) / POSITION_HZ,
+            _ => Duration::ZERO,
+        };
+        self.backlog.length() + ready + passed
     }
 
     fn may_start(&self, now: Instant) -> bool {
-        self.chunks.front().is_some_and(|oldest| {
-            self.length >= START_QUEUED
-                || now.saturating_duration_since(oldest.arrived) >= START_WAITED
+        self.backlog.oldest().is_some_and(|oldest| {
+            self.backlog.length() >= START_QUEUED
+                || now.saturating_duration_since(oldest) >= START_WAITED
         })
     }
 
@@ -195,33 +252,26 @@ impl PlayoutQueue {
     /// Converts until a tick and what is held back behind it are ready; false: before that nothing was left.
     fn fill(&mut self) -> bool {
         while self.ready.len() < self.tick_frames() + self.fade_frames() {
-            let Some(first) = self.chunks.front() else {
+            let Some(Next::Samples { rate, channels }) = self.backlog.next() else {
                 self.finish_converter();
                 return self.ready.len() >= self.tick_frames() + self.fade_frames();
             };
-            let format = (first.rate, first.channels);
             match &mut self.converter {
-                Some(converter) if (converter.rate, converter.channels) == format => {
-                    let wanted = converter.resampler.wanted().max(1) * 2 * first.channels;
-                    let end = (self.taken + wanted).min(first.data.len());
-                    let bytes = first.data.get(self.taken..end).unwrap_or_default();
-                    converter.push(bytes);
-                    self.taken = end;
-                    if end == first.data.len() {
-                        self.length = self.length.saturating_sub(first.duration());
-                        self.chunks.pop_front();
-                        self.taken = 0;
-                    }
+                Some(converter) if (converter.rate, converter.channels) == (rate, channels) => {
+                    converter.input.clear();
+                    let wanted = converter.resampler.wanted().max(1);
+                    self.backlog.take_samples(wanted, &mut converter.input);
+                    let output = &mut converter.output;
+                    converter.resampler.push(&converter.input, output);
                     self.collect();
                 }
                 _ => {
                     self.finish_converter();
-                    self.raise_rate(encoder_rate(format.0));
-                    self.converter = Converter::new(format, self.rate);
+                    self.raise_rate(encoder_rate(rate));
+                    self.converter = Converter::new((rate, channels), self.rate);
                     if self.converter.is_none() {
                         // Not reached with checked chunks; a chunk without a converter would stay for ever.
-                        self.length = self.length.saturating_sub(first_duration(&self.chunks));
-                        self.chunks.pop_front();
+                        self.backlog.skip();
                     }
                 }
             }
@@ -265,12 +315,6 @@ impl PlayoutQueue {
     }
 }
 
-impl Chunk {
-    fn duration(&self) -> Duration {
-        duration(self.data.len(), self.rate, self.channels)
-    }
-}
-
 impl Converter {
     fn new((rate, channels): (u32, usize), to: u32) -> Option<Self> {
         Some(Self {
@@ -281,12 +325,6 @@ impl Converter {
             output: Vec::new(),
         })
     }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.input.clear();
-        extend_f32(bytes, &mut self.input);
-        self.resampler.push(&self.input, &mut self.output);
-    }
 }
 
 /// The lowest rate that loses nothing of sound at `rate` (but for what is above 24 kHz, as with all of Opus).
@@ -296,15 +334,6 @@ fn encoder_rate(rate: u32) -> u32 {
         .into_iter()
         .find(|encoded| *encoded >= rate)
         .unwrap_or(highest)
-}
-
-fn first_duration(chunks: &VecDeque<Chunk>) -> Duration {
-    chunks.front().map_or(Duration::ZERO, Chunk::duration)
-}
-
-fn duration(bytes: usize, rate: u32, channels: usize) -> Duration {
-    let frames = (bytes / (2 * channels.max(1))) as u64;
-    Duration::from_nanos(frames.saturating_mul(1_000_000_000) / u64::from(rate.max(1)))
 }
 
 /// Raises the first `length` of `frames` from silence.

@@ -11,6 +11,8 @@ use crate::media::audio::tests::{correlation, read_wav, residual_db, sine, to_by
 use crate::media::{AudioChunk, PushOutcome, SampleFormat};
 use crate::media_pool::MediaPool;
 
+mod compressed;
+
 const MS: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_millis(20);
 
@@ -288,7 +290,13 @@ fn a_report_of_loss_is_answered_with_redundant_copies() {
         });
         let pool = MediaPool::new(1).unwrap();
         let config = MediaConfig::default();
-        let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, Box::new(|_| ()));
+        let pipeline = AudioPipeline::spawn(
+            &pool.handle(),
+            &config,
+            output,
+            Box::new(|| ()),
+            Box::new(|_| ()),
+        );
         let pipeline = pipeline.unwrap();
         pipeline.set_heard(&[AudioCodec::Opus]);
         pipeline.report_loss(share, Instant::now());
@@ -326,6 +334,47 @@ fn a_full_queue_refuses_and_drains() {
         queue.push(&chunk(&data, 48_000, 2), now),
         PushOutcome::Queued
     );
+}
+
+#[test]
+fn an_interruption_fades_out_and_what_is_pushed_next_begins_clean() {
+    let (mut queue, mut now) = (queue(), Instant::now());
+    let mut tick = Vec::new();
+    let nothing = Interrupted::default();
+    assert_eq!(queue.interrupt(), nothing);
+    let old = to_bytes(&sine(200.0, 0.9, 48_000, 48_000));
+    queue.push(&chunk(&old, 48_000, 1), now);
+    for _ in 0..10 {
+        assert!(queue.pull(now, &mut tick).is_some());
+        now += TICK;
+    }
+    let cut = queue.interrupt();
+    assert_eq!(cut.played, 10 * TICK);
+    assert_eq!(cut.played + cut.discarded, Duration::from_secs(1));
+    let new = to_bytes(&vec![9_000; 4_800]);
+    queue.push(&chunk(&new, 48_000, 1), now);
+    let mut heard = tick.clone();
+    assert!(!queue.pull(now, &mut tick).unwrap().spurt_start);
+    assert!(tick[240..].iter().all(|sample| *sample == 0.0));
+    heard.extend_from_slice(&tick);
+    assert!(queue.pull(now + TICK, &mut tick).unwrap().spurt_start);
+    heard.extend_from_slice(&tick);
+    let steepest = (heard.windows(2)).fold(0.0_f32, |m, w| m.max((w[1] - w[0]).abs()));
+    assert!(steepest < 0.03, "{steepest}");
+    assert_eq!(queue.queued(), Duration::from_millis(80));
+
+    // What has not begun is dropped without a sound.
+    let mut queue = self::queue();
+    queue.push(&chunk(&old, 48_000, 1), now);
+    let discarded = Duration::from_secs(1);
+    assert_eq!(
+        queue.interrupt(),
+        Interrupted {
+            discarded,
+            ..nothing
+        }
+    );
+    assert_eq!(queue.pull(now + TICK, &mut tick), None);
 }
 
 #[test]
@@ -425,7 +474,14 @@ fn the_pipeline_plays_at_real_time_and_stops_at_once() {
     let output = Box::new(move |audio| seen.lock().push(audio));
     let pool = MediaPool::new(1).unwrap();
     let config = MediaConfig::default();
-    let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, Box::new(|_| ())).unwrap();
+    let pipeline = AudioPipeline::spawn(
+        &pool.handle(),
+        &config,
+        output,
+        Box::new(|| ()),
+        Box::new(|_| ()),
+    )
+    .unwrap();
     pipeline.set_heard(&[AudioCodec::Opus]);
     let (speech, rate) = read_wav("speech-24k.wav");
     let data = to_bytes(&speech[..rate as usize / 2]);

@@ -1,0 +1,115 @@
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { launch, PATIENCE_MS, REAL_TIME, Viewer } from "./support/chromium.js";
+import { pcmOf, tone, toneLevel } from "./support/sound.js";
+import { cleanup, next, systemWith } from "./support.js";
+
+const OLD_HZ = 440;
+const NEW_HZ = 1000;
+const RATE = 48_000;
+/** 10 ms. */
+const WINDOW = RATE / 100;
+
+let browser: Browser;
+beforeAll(async () => {
+  browser = await launch();
+});
+afterAll(() => browser.close());
+
+const voice = (hz: number, seconds: number) => ({
+  data: pcmOf(tone(24_000, seconds, hz)),
+  sampleRate: 24_000,
+  channels: 1,
+  timestamp: Date.now(),
+});
+
+describe("an interruption", () => {
+  it("is heard at once, and what is said next is heard whole", REAL_TIME, async () => {
+    const system = await systemWith();
+    await system.start();
+    const viewer = await Viewer.open(browser, system.server.port ?? 0);
+    await viewer.untilState("connected");
+    // What the page plays: the track itself, which the client silences, with the time of each 10 ms.
+    await viewer.page.evaluate(() => {
+      const played: { at: number; samples: number[] }[] = [];
+      Object.assign(window, { played });
+      const [track] = window.avatarClient.stream?.getAudioTracks() ?? [];
+      if (!track) throw new Error("no sound");
+      const reader = new MediaStreamTrackProcessor<AudioData>({ track }).readable.getReader();
+      void (async () => {
+        for (;;) {
+          const { value: data, done } = await reader.read();
+          if (done) return;
+          const samples = new Float32Array(data.numberOfFrames);
+          data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+          played.push({
+            at: performance.timeOrigin + performance.now(),
+            samples: Array.from(samples),
+          });
+          data.close();
+        }
+      })();
+    });
+    const played = () =>
+      viewer.page.evaluate(() => (window as unknown as { played: Played[] }).played);
+    const levels = async () =>
+      (await played())
+        .filter(({ samples }) => samples.length === WINDOW)
+        .map(({ at, samples }) => ({
+          at,
+          old: toneLevel(samples, RATE, OLD_HZ),
+          new: toneLevel(samples, RATE, NEW_HZ),
+        }));
+    const isHeard = (what: "old" | "new") => async () =>
+      (await levels()).filter((level) => level[what] > 0.2).length;
+
+    await system.bridge.pushAudioChunk(voice(OLD_HZ, 20));
+    await expect.poll(isHeard("old"), { timeout: PATIENCE_MS }).toBeGreaterThan(100);
+    const at = Date.now();
+    const cut = await system.interrupt();
+    const ended = next(system.bridge, "playout-ended");
+    await system.bridge.pushAudioChunk(voice(NEW_HZ, 1));
+    await expect.poll(isHeard("new"), { timeout: PATIENCE_MS }).toBeGreaterThan(90);
+    await system.bridge.waitForPlayout();
+    await ended;
+
+    expect(cut.playedMs).toBeGreaterThan(1000);
+    expect(cut.playedMs + cut.discardedMs).toBeGreaterThan(19_900);
+    expect(cut.playedMs + cut.discardedMs).toBeLessThan(20_100);
+    expect(system.bridge.queuedAudioMs).toBe(0);
+    const heard = await levels();
+    const last = Math.max(...heard.filter(({ old }) => old > 0.02).map(({ at }) => at));
+    const begins = heard.find((level) => level.new > 0.2)?.at ?? Number.NaN;
+    console.log(
+      `old voice gone after ${(last - at).toFixed(0)} ms, new one heard after ${(begins - at).toFixed(0)} ms`,
+    );
+    expect(last - at).toBeLessThan(150);
+    expect(begins).toBeGreaterThan(last);
+    // As loud as it was pushed, for as long: 100 windows, two of which are its ends.
+    const whole = heard.filter((level) => level.new > 0.35).length;
+    expect(whole).toBeGreaterThanOrEqual(94);
+    expect(heard.filter(({ at, old }) => at > last && old > 0.02)).toEqual([]);
+  });
+
+  it("of nothing does nothing", async () => {
+    const system = await systemWith();
+    await system.start();
+    expect(await system.interrupt()).toEqual({ playedMs: 0, discardedMs: 0 });
+    await system.bridge.waitForPlayout();
+    await system.bridge.pushAudioChunk(voice(OLD_HZ, 5));
+    const waited = system.bridge.waitForPlayout();
+    const cut = await system.bridge.interrupt();
+    expect(cut.playedMs + cut.discardedMs).toBeCloseTo(5000, -2);
+    await waited;
+    await system.bridge.pushAudioChunk(voice(OLD_HZ, 5));
+    const stopped = system.bridge.waitForPlayout();
+    cleanup(() => system.stop());
+    await system.stop();
+    await stopped;
+  });
+});
+
+interface Played {
+  at: number;
+  samples: number[];
+}
