@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { barChart, lineChart } from "../bench/lib/plot.mjs";
 import { classify, samples } from "../bench/lib/profile.mjs";
-import { markdown } from "../bench/lib/report.mjs";
+import { markdown, rowsOf } from "../bench/lib/report.mjs";
 import { sincePush } from "../bench/lib/rtp-clock.mjs";
 import { mostThatHold } from "../bench/lib/search.mjs";
 import { leastSquares, median, quantile } from "../bench/lib/statistics.mjs";
@@ -171,5 +171,17 @@ describe("the table in the documentation", () => {
     ];
     const lines = markdown({ date: "2030-01-02T03:04:05Z", machine, parts: { one: { rows } } });
     expect(lines).toContain("| one | x | 1 \\| 2 | 3 (not met) |\n| one | y | 4 |  |\n");
+  });
+
+  it("keeps the lines of parts that were not measured again", () => {
+    const machine = { cores: 2, model: "m", memoryGiB: 4, load: 0, node: "v20" };
+    const parts = (measured: string, ...names: string[]) =>
+      Object.fromEntries(names.map((name) => [name, { rows: [{ what: "x", measured }] }]));
+    const date = "2030-01-02T03:04:05Z";
+    const before = markdown({ date, machine, parts: parts("old", "one", "first-two", "three") });
+    const after = markdown({ date, machine, parts: parts("new", "first-two") }, rowsOf(before));
+    expect(after).toContain(
+      "| one | x | old |  |\n| first-two | x | new |  |\n| three | x | old |  |\n",
+    );
   });
 });

@@ -65,7 +65,7 @@ export function write(results, plots) {
 }
 
 /**
- * Puts the figures into `docs/performance.md`, and the plots beside it.
+ * Puts the figures into `docs/performance.md`, and the plots beside it. Parts that were not measured now keep theirs.
  * @param {{ date: string, machine: ReturnType<typeof machine>, parts: Record<string, Result> }} results
  * @param {Record<string, string>} plots
  */
@@ -76,7 +76,7 @@ export function document(results, plots) {
     throw new Error("docs/performance.md has lost its marks for the figures");
   writeFileSync(
     file,
-    text.replace(FIGURES, (_, begin, end) => begin + markdown(results) + end),
+    text.replace(FIGURES, (all, begin, end) => begin + markdown(results, rowsOf(all)) + end),
   );
   for (const name of DOCUMENTED) {
     const plot = plots[name];
@@ -84,15 +84,34 @@ export function document(results, plots) {
   }
 }
 
-/** @param {Parameters<typeof document>[0]} results */
-export function markdown({ date, machine: { cores, model, node }, parts }) {
+/**
+ * The rows of a table, by part.
+ * @param {string} table
+ * @returns {Record<string, string[]>}
+ */
+export function rowsOf(table) {
+  /** @type {Record<string, string[]>} */
+  const rows = {};
+  for (const [row, part = ""] of table.matchAll(/^\| ((?!part |---)\S+) \| .*$/gm)) {
+    rows[part] = [...(rows[part] ?? []), row];
+  }
+  return rows;
+}
+
+/**
+ * @param {Parameters<typeof document>[0]} results
+ * @param {Record<string, string[]>} [before] rows of parts that were measured before
+ */
+export function markdown({ date, machine: { cores, model, node }, parts }, before = {}) {
   const cell = (/** @type {string} */ text) => text.replaceAll("|", "\\|");
-  const rows = Object.entries(parts).flatMap(([part, { rows }]) =>
+  const measured = Object.entries(parts).map(([part, { rows }]) => [
+    part,
     rows.map(({ what, measured, aim, met }) => {
       const verdict = aim === undefined ? "" : `${aim}${met === false ? " (not met)" : ""}`;
       return `| ${[part, what, measured, verdict].map(cell).join(" | ")} |`;
     }),
-  );
+  ]);
+  const rows = Object.values({ ...before, ...Object.fromEntries(measured) }).flat();
   return [
     `Measured on ${date.slice(0, 10)}: ${cores} cores (${model}), Node ${node}; server and viewers share them.`,
     "",
