@@ -239,6 +239,13 @@ export interface MediaBridgeEvents {
   "incoming-audio": [chunk: IncomingAudio];
   /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
+  /**
+   * No usable frame was pushed for a second. The viewers keep the last picture, and who joins gets it: it is sent again
+   * now and then.
+   */
+  "video-stalled": [];
+  /** A frame was pushed after `video-stalled`. */
+  "video-resumed": [];
   /** All sound that was pushed has been played. A source that pushes too late makes it come early. */
   "playout-ended": [];
   /** Something was wrong with pushed media; at most one a second for pictures and one for sound. Goes to `console.warn` if nobody listens. */

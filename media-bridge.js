@@ -6,11 +6,17 @@ const { LABEL, LISTENERS_CHANGED, TypedEmitter, emit, warn } = require("./lib/em
 const { NativeSource } = require("./lib/native.js");
 const { WebRTCStreamingServer } = require("./webrtc-server.js");
 
+/** Without a frame for so long, the picture has stalled. */
+const STALL_MS = 1000;
+
 class MediaBridge extends TypedEmitter {
   #native;
   #servers = new Set();
   /** What resolves when everything is played. */
   #listening = [];
+  /** Runs out when no frame comes; from the first frame on. */
+  #stall = null;
+  #isStalled = false;
 
   constructor(config) {
     super();
@@ -31,6 +37,9 @@ class MediaBridge extends TypedEmitter {
 
   async stop() {
     if (!this.#native.stop()) return;
+    clearTimeout(this.#stall);
+    this.#stall = null;
+    this.#isStalled = false;
     this.#deliver();
     this.#playoutEnded();
     emit(this, "stopped");
@@ -47,6 +56,7 @@ class MediaBridge extends TypedEmitter {
       name(format, "RGBA"),
       Date.now(),
     );
+    if (!drop) this.#frameCame();
     return this.#pushed("video-frame", frame, drop);
   }
 
@@ -109,6 +119,19 @@ class MediaBridge extends TypedEmitter {
 
   [LISTENERS_CHANGED]() {
     for (const server of this.#servers) server[LISTENERS_CHANGED]();
+  }
+
+  #frameCame() {
+    if (this.#stall) this.#stall.refresh();
+    else this.#stall = setTimeout(() => this.#stalled(), STALL_MS).unref();
+    if (!this.#isStalled) return;
+    this.#isStalled = false;
+    emit(this, "video-resumed");
+  }
+
+  #stalled() {
+    this.#isStalled = true;
+    emit(this, "video-stalled");
   }
 
   #pushed(event, media, drop) {

@@ -150,6 +150,35 @@ describe("a push while streaming", () => {
   });
 });
 
+describe("the picture", () => {
+  it("is told to have stalled when no usable frame comes for a second, and to go on", async () => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    vi.spyOn(console, "warn").mockImplementation(() => {});
+    const bridge = await started();
+    const told: string[] = [];
+    for (const event of ["video-stalled", "video-resumed"] as const) {
+      bridge.on(event, () => told.push(event));
+    }
+    vi.advanceTimersByTime(5000);
+    expect(told).toEqual([]); // Nothing was there yet.
+    for (let n = 0; n < 5; n++) {
+      bridge.pushVideoFrame(rgba());
+      vi.advanceTimersByTime(999);
+    }
+    expect(told).toEqual([]);
+    bridge.pushVideoFrame({ ...rgba(), data: Buffer.alloc(3) });
+    vi.advanceTimersByTime(1);
+    expect(told).toEqual(["video-stalled"]);
+    vi.advanceTimersByTime(60_000);
+    bridge.pushVideoFrame(rgba());
+    bridge.pushVideoFrame(rgba());
+    expect(told).toEqual(["video-stalled", "video-resumed"]);
+    await bridge.stop();
+    vi.advanceTimersByTime(5000);
+    expect(told).toHaveLength(2);
+  });
+});
+
 const hostile = {
   get data(): Buffer {
     throw new Error("a getter that throws");

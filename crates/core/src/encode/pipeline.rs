@@ -54,7 +54,7 @@ impl VideoPipeline {
             settings,
             layers: Default::default(),
             clock: MediaClock::default(),
-            has_picture: false,
+            trickle: None,
             output,
             warnings: Warnings::new(warn),
         };
@@ -105,9 +105,39 @@ struct Worker {
     /// Those that are watched.
     layers: ByCodec<Option<LayerEncoder>>,
     clock: MediaClock,
-    has_picture: bool,
+    /// When the last picture was encoded, and when it is encoded again if no other comes.
+    trickle: Option<Trickle>,
     output: Output,
     warnings: Warnings,
+}
+
+/// A picture that stands still is sent again now and then: a decoder that lost it has it again, and knows that it is
+/// still so.
+#[derive(Clone, Copy)]
+struct Trickle {
+    next: Instant,
+    interval: Duration,
+}
+
+const FIRST_TRICKLE: Duration = Duration::from_secs(1);
+/// A thousand viewers of a picture that stands still cost a packet each so often.
+const LONGEST_TRICKLE: Duration = Duration::from_secs(10);
+
+impl Trickle {
+    fn after_frame(now: Instant) -> Self {
+        Self {
+            next: now + FIRST_TRICKLE,
+            interval: FIRST_TRICKLE,
+        }
+    }
+
+    fn after_repeat(self, now: Instant) -> Self {
+        let interval = (2 * self.interval).min(LONGEST_TRICKLE);
+        Self {
+            next: now + interval,
+            interval,
+        }
+    }
 }
 
 impl Task for Worker {
@@ -146,8 +176,11 @@ impl Task for Worker {
 impl Worker {
     /// When the last picture is to be encoded again in some layer, unless a frame or a request comes before.
     fn repeat_at(&self) -> Option<Instant> {
-        let layers = self.layers.iter().flatten().filter(|_| self.has_picture);
-        layers.filter_map(LayerEncoder::repeat_at).min()
+        let trickle = self.trickle?;
+        let mut layers = self.layers.iter().flatten().peekable();
+        layers.peek()?;
+        let wanted = layers.filter_map(LayerEncoder::repeat_at).min();
+        Some(wanted.map_or(trickle.next, |at| at.min(trickle.next)))
     }
 
     fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
@@ -157,7 +190,7 @@ impl Worker {
             .map_or(0.0, |since| millis(now.saturating_duration_since(since)));
         match self.slot.show(frame, &mut self.converter) {
             Ok(()) => {
-                self.has_picture = true;
+                self.trickle = Some(Trickle::after_frame(now));
                 let timestamp_ms = self.clock.of_frame(timestamp_ms + kept, now);
                 self.encode(timestamp_ms, now, |_| true);
             }
@@ -171,7 +204,12 @@ impl Worker {
 
     fn on_repeat(&mut self, now: Instant) {
         let timestamp_ms = self.clock.of_repeat(now);
-        let is_due = |layer: &LayerEncoder| layer.repeat_at().is_some_and(|at| at <= now);
+        let trickles = self.trickle.is_some_and(|trickle| trickle.next <= now);
+        if trickles {
+            self.trickle = self.trickle.map(|trickle| trickle.after_repeat(now));
+        }
+        let is_due =
+            |layer: &LayerEncoder| trickles || layer.repeat_at().is_some_and(|at| at <= now);
         if self.encode(timestamp_ms, now, is_due) {
             self.slot.counters.repeated.fetch_add(1, Relaxed);
         }
@@ -493,6 +531,29 @@ mod tests {
             ["video frame not sent: `data` is not a readable JPEG"]
         );
         assert_eq!(rig.pipeline.stats().invalid, 28);
+    }
+
+    #[test]
+    fn a_picture_that_stands_still_is_sent_again_ever_more_seldom() {
+        let rig = rig(false);
+        rig.pipeline.set_watched(&[VideoCodec::H264]);
+        rig.push(1_000.0);
+        assert!(rig.frame().keyframe);
+        let begun = Instant::now();
+        let times: Vec<Duration> = (0..2)
+            .map(|_| {
+                let again = rig.frame();
+                assert!(!again.keyframe && again.data.len() < 100, "{again:?}");
+                begun.elapsed()
+            })
+            .collect();
+        let near = |at: Duration, seconds: f64| (at.as_secs_f64() - seconds).abs() < 0.5;
+        assert!(near(times[0], 1.0) && near(times[1], 3.0), "{times:?}");
+        let mut trickle = Trickle::after_frame(begun);
+        for _ in 0..9 {
+            trickle = trickle.after_repeat(begun);
+        }
+        assert_eq!(trickle.next, begun + LONGEST_TRICKLE);
     }
 
     #[test]
