@@ -123,7 +123,7 @@ export type DropReason =
   | "bad-channels"
   | "queue-full";
 
-/** A push that will be sent; a frame may still be superseded by a newer one. */
+/** A push that will be sent; a frame may still be superseded by a newer one, or turn out to be broken behind its header. */
 export interface QueuedPush {
   /** Which of the two this is. */
   status: "queued";
@@ -179,11 +179,11 @@ export interface MediaMetrics {
   invalidFrames: number;
   /** Chunks whose content could not be used. */
   invalidChunks: number;
-  /** Frames that a newer one replaced before they were encoded. */
+  /** Frames that a newer one replaced, or an interruption dropped, before they were encoded. */
   supersededFrames: number;
   /** Frames encoded; one that was repeated for a keyframe counts again. */
   encodedFrames: number;
-  /** Encoded frames that a decoder can begin at. */
+  /** Keyframes of all codecs: what a decoder can begin at. */
   keyframes: number;
   /** Why they were made; of several who wait for the same one, the first counts. */
   keyframeReasons: {
@@ -196,7 +196,10 @@ export interface MediaMetrics {
     /** Nobody wanted it: a new encoder begins with one. */
     began: number;
   };
-  /** What encoding a frame took, in ms, within a tenth: half of them no longer, 99 of 100 no longer; 0 before the first. */
+  /**
+   * What encoding a frame in one codec took, in ms: half of them no longer, 99 of 100 no longer; 0 before the first. Within
+   * a tenth from 0.13 to 128 ms.
+   */
   encodeMs: { p50: number; p99: number };
   /** Sound that waits to be played, in ms. */
   queuedAudioMs: number;
@@ -246,7 +249,10 @@ export interface MediaBridgeEvents {
   "video-stalled": [];
   /** A frame was pushed after `video-stalled`. */
   "video-resumed": [];
-  /** All sound that was pushed has been played. A source that pushes too late makes it come early. */
+  /**
+   * All sound that was pushed has been played, or was cut off while it played. A source that pushes too late makes it come
+   * early.
+   */
   "playout-ended": [];
   /** Something was wrong with pushed media; at most one a second for pictures and one for sound. Goes to `console.warn` if nobody listens. */
   warning: [message: string];
@@ -272,7 +278,7 @@ export declare class MediaBridge extends TypedEmitter<MediaBridgeEvents> {
   /** Lets pushes through, and emits `started`. A second start only warns. */
   start(): Promise<void>;
 
-  /** Refuses pushes, and emits `stopped`. A second stop does nothing. */
+  /** Stops speaking, refuses pushes, and emits `stopped`. A second stop does nothing. */
   stop(): Promise<void>;
 
   /**

@@ -70,7 +70,16 @@ export interface WebRTCPeer {
 /** One message of the wire protocol: JSON text over the signalling WebSocket. */
 export interface SignalingMessage {
   /** What it is; unknown types are for extensions. */
-  type: "config" | "ping" | "pong" | "offer" | "answer" | "ice-candidate" | "error" | (string & {});
+  type:
+    | "config"
+    | "ping"
+    | "pong"
+    | "offer"
+    | "answer"
+    | "ice-candidate"
+    | "interrupt"
+    | "error"
+    | (string & {});
   /** Whom it concerns, in messages of the server. */
   peerId?: string;
   /** What it carries. */

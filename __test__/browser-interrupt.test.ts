@@ -2,7 +2,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { launch, PATIENCE_MS, REAL_TIME, Viewer } from "./support/chromium.js";
 import { pcmOf, tone, toneLevel } from "./support/sound.js";
-import { cleanup, next, systemWith } from "./support.js";
+import { next, systemWith } from "./support.js";
 
 const OLD_HZ = 440;
 const NEW_HZ = 1000;
@@ -103,9 +103,18 @@ describe("an interruption", () => {
     await waited;
     await system.bridge.pushAudioChunk(voice(OLD_HZ, 5));
     const stopped = system.bridge.waitForPlayout();
-    cleanup(() => system.stop());
     await system.stop();
     await stopped;
+  });
+
+  it("is what a server does that stops in mid-speech", async () => {
+    const system = await systemWith();
+    await system.start();
+    await system.bridge.pushAudioChunk(voice(OLD_HZ, 30));
+    const waited = system.bridge.waitForPlayout();
+    await system.server.stop();
+    await waited;
+    expect(system.bridge.isStreaming).toBe(true);
   });
 });
 

@@ -99,6 +99,8 @@ impl NativeSource {
     pub fn start(&self, wake: Function<'_, (), ()>) -> Result<bool> {
         let is_new = self.source.start();
         if is_new {
+            // What a stop left behind is of no interest any more.
+            self.events.take();
             self.events.ring(&wake, false)?;
         }
         Ok(is_new)
@@ -108,6 +110,7 @@ impl NativeSource {
     #[napi]
     pub fn stop(&self) -> bool {
         self.events.hang_up();
+        self.source.interrupt();
         self.source.stop()
     }
 

@@ -71,6 +71,8 @@ export class Session {
   #serverFull = false;
   /** Interruptions whose end is not heard yet. */
   #hushes = 0;
+  /** Whether the sound was on before them. */
+  #wasEnabled = true;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #attemptTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #graceTimer;
 
@@ -272,7 +274,7 @@ export class Session {
 
   /**
    * The avatar was cut off: what of its voice is still buffered is not heard.
-   * @param {{audioTime?: number}} data when what it says next begins at the earliest, in ms of the track's RTP clock
+   * @param {{audioTime?: number}} data where the old voice ends, in ms of the track's RTP clock
    */
   async #interrupt({ audioTime }) {
     const receiver = this.pc?.getReceivers().find(({ track }) => track.kind === "audio");
@@ -284,6 +286,7 @@ export class Session {
       // RTP timestamps wrap: half of their range is ahead.
       return source !== undefined && (source.rtpTimestamp - until) >>> 0 < 2 ** 31;
     };
+    if (this.#hushes === 0) this.#wasEnabled = receiver.track.enabled;
     this.#hushes += 1;
     receiver.track.enabled = false;
     this.#owner.emit("interrupt", {});
@@ -292,7 +295,7 @@ export class Session {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     this.#hushes -= 1;
-    if (this.#hushes === 0) receiver.track.enabled = true;
+    if (this.#hushes === 0) receiver.track.enabled = this.#wasEnabled;
   }
 
   /** @param {string} text the server's own words */

@@ -100,7 +100,7 @@ pub enum DropReason {
     Undecodable(&'static str),
     /// `data` is not bytes.
     NotBytes,
-    /// `timestamp` is not a finite number.
+    /// `timestamp` is not a number, or none that a `Date` can hold.
     BadTimestamp,
     /// No sample at all, or half a sample.
     BadLength(usize),
@@ -160,7 +160,10 @@ impl fmt::Display for DropReason {
             }
             Self::Undecodable(format) => write!(f, "`data` is not a readable {format}"),
             Self::NotBytes => write!(f, "`data` must be a Buffer or Uint8Array"),
-            Self::BadTimestamp => write!(f, "`timestamp` must be a finite number of milliseconds"),
+            Self::BadTimestamp => write!(
+                f,
+                "`timestamp` must be a number of milliseconds that a Date can hold"
+            ),
             Self::BadLength(length) => {
                 write!(
                     f,

@@ -82,7 +82,7 @@ impl Text {
         );
         self.counter(
             "frames_superseded_total",
-            "Frames that a newer one replaced before they were encoded.",
+            "Frames that a newer one replaced, or an interruption dropped, before they were encoded.",
             media.superseded_frames,
         );
         self.counter(

@@ -41,7 +41,7 @@ pub struct Metrics {
     pub invalid_frames: u64,
     /// Chunks whose content could not be used.
     pub invalid_chunks: u64,
-    /// Frames that a newer one replaced before they were encoded.
+    /// Frames that a newer one replaced, or an interruption dropped, before they were encoded.
     pub superseded_frames: u64,
     /// Frames encoded, repeated ones included.
     pub encoded_frames: u64,
@@ -83,7 +83,7 @@ impl Recorder {
         let is_late = self.counted.video_frames > 0 && latency > self.late_after_ms;
         self.counted.video_frames += 1;
         self.counted.last_frame_time_ms = now_ms;
-        if latency.is_finite() {
+        if latency.is_finite() && refused != Some(&DropReason::BadTimestamp) {
             self.latency(latency);
         }
         self.forget_old(now_ms);
@@ -186,6 +186,7 @@ mod tests {
         recorder.video(1_000.0, 1_000.0, None);
         assert_eq!(recorder.snapshot(1_000.0, true).avg_latency_ms, 90.0);
         recorder.video(f64::NAN, 1_000.0, Some(&DropReason::BadTimestamp));
+        recorder.video(1.8e18, 1_000.0, Some(&DropReason::BadTimestamp));
         assert_eq!(recorder.snapshot(1_000.0, true).avg_latency_ms, 90.0);
     }
 

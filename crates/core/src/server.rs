@@ -297,7 +297,10 @@ impl Running {
 
     fn disconnect(&self, source: &Source) {
         source.remove_output(&self.output());
-        self.stream.close_media();
+        if self.stream.close_media() {
+            // Whoever waits for the end of what was being said waits no longer.
+            source.events().emit(Event::PlayoutEnded);
+        }
     }
 
     fn output(&self) -> Weak<dyn MediaOutput> {

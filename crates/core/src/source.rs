@@ -14,8 +14,10 @@ use crate::config::MediaConfig;
 use crate::error::DropReason;
 use crate::event::{Event, EventSink};
 use crate::histogram::Histogram;
-use crate::media::audio::{check_audio, check_timestamp};
-use crate::media::{AudioChunk, PushOutcome, SampleFormat, VideoFrame, check_video, mp3};
+use crate::media::audio::check_audio;
+use crate::media::{
+    AudioChunk, PushOutcome, SampleFormat, VideoFrame, check_timestamp, check_video, mp3,
+};
 use crate::metrics::{Metrics, Recorder};
 use crate::playout::Interrupted;
 
@@ -192,8 +194,8 @@ impl Source {
         }
         // A piece of a stream: what it completes goes on, unless nobody has room.
         let split = self.framer.lock().split(chunk.data);
-        let split =
-            check_timestamp(&chunk).and_then(|()| split.ok_or(DropReason::Undecodable("MP3")));
+        let split = check_timestamp(chunk.timestamp_ms)
+            .and_then(|()| split.ok_or(DropReason::Undecodable("MP3")));
         let (frames, next) = match split {
             Ok(split) => split,
             Err(reason) => return self.refuse_audio(reason, now_ms),
@@ -239,7 +241,7 @@ impl Source {
         self.total().queued_audio_ms
     }
 
-    /// Drops the sound that waits to be played and the frame that waits to be encoded, everywhere; what plays fades out.
+    /// Drops the sound that waits to be played and the frame that waits to be encoded, everywhere.
     /// Tells of the output that had most.
     pub fn interrupt(&self) -> Interrupted {
         *self.framer.lock() = mp3::Framer::default();
@@ -258,21 +260,22 @@ impl Source {
 
     /// The counters; `now_ms` is of the Unix clock.
     pub fn metrics(&self, now_ms: f64) -> Metrics {
-        self.absorb();
         let is_streaming = self.is_streaming();
-        self.book.lock().recorder.snapshot(now_ms, is_streaming)
+        let mut book = self.book.lock();
+        self.absorb(&mut book);
+        book.recorder.snapshot(now_ms, is_streaming)
     }
 
     /// Sets the counters to zero.
     pub fn reset_metrics(&self) {
-        self.absorb();
-        self.book.lock().recorder.reset();
+        let mut book = self.book.lock();
+        self.absorb(&mut book);
+        book.recorder.reset();
     }
 
     /// Takes over what the outputs counted since they were last asked.
-    fn absorb(&self) {
+    fn absorb(&self, book: &mut Book) {
         let total = self.total();
-        let mut book = self.book.lock();
         let added = total.since(book.absorbed);
         book.absorbed = total;
         book.recorder.output(&added);
@@ -294,13 +297,13 @@ impl Source {
 
     /// Hands nothing more to `output`.
     pub fn remove_output(&self, output: &Weak<dyn MediaOutput>) {
-        self.absorb();
+        let mut book = self.book.lock();
+        self.absorb(&mut book);
         {
             let mut outputs = self.outputs.lock();
             *outputs = without(&outputs, output).collect();
         }
-        let remaining = self.total();
-        self.book.lock().absorbed = remaining;
+        book.absorbed = self.total();
     }
 
     fn switch(&self, on: bool) -> bool {

@@ -25,9 +25,6 @@ use crate::wall_clock::unix_ms;
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
 
-/// Sound goes out so often.
-const TICK_MS: f64 = 20.0;
-
 /// The encoders, while a source is attached.
 struct Media {
     video: VideoPipeline,
@@ -47,8 +44,8 @@ pub(crate) struct Stream {
     pub(crate) hearing: Arc<Hearing>,
     events: Arc<dyn EventSink>,
     announce: Announce,
-    /// Where the newest sound that went out begins, in ms of its RTP clock (as bits).
-    newest_sound: Arc<AtomicU64>,
+    /// Where the sound that went out ends, in ms of its RTP clock (as bits).
+    sound_end: Arc<AtomicU64>,
 }
 
 /// Tells every client.
@@ -72,7 +69,7 @@ impl Stream {
             hearing: Hearing::new(&MicrophoneConfig::default(), events.clone()),
             events,
             announce,
-            newest_sound: Arc::default(),
+            sound_end: Arc::default(),
         })
     }
 
@@ -84,7 +81,7 @@ impl Stream {
     ) -> Result<(), StartError> {
         let config = source.config();
         let warn = || {
-            let events = self.events.clone();
+            let events = source.events().clone();
             Box::new(move |text| events.emit(Event::Warning(text)))
         };
         let media = Media {
@@ -100,7 +97,7 @@ impl Stream {
                 publish_audio(
                     handle.clone(),
                     self.packetizers.clone(),
-                    self.newest_sound.clone(),
+                    self.sound_end.clone(),
                 ),
                 {
                     let events = source.events().clone();
@@ -120,10 +117,10 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends the encoders.
-    pub(crate) fn close_media(&self) {
+    /// Ends the encoders; tells whether that cut off what was being said.
+    pub(crate) fn close_media(&self) -> bool {
         let media = self.media.write().take();
-        drop(media);
+        media.is_some_and(|media| media.audio.queued_ms() > 0.0)
     }
 
     /// How many receive each layer.
@@ -182,7 +179,7 @@ const _: () = assert!(opus_packet::MAX_BYTES <= MAX_PAYLOAD);
 fn publish_audio(
     handle: Arc<StreamHandle>,
     packetizers: Packetizers,
-    newest: Arc<AtomicU64>,
+    newest_end: Arc<AtomicU64>,
 ) -> Box<dyn FnMut(EncodedAudio) + Send> {
     // A source counts its samples from zero; on the track they follow the Unix clock, as the pictures do.
     let mut origin_ms = None;
@@ -191,7 +188,9 @@ fn publish_audio(
         let position_ms = audio.sample_position as f64 * 1_000.0 / f64::from(POSITION_HZ);
         let origin_ms = *origin_ms.get_or_insert((audio.wall_ms - position_ms).floor());
         // Whole milliseconds, and packets that begin at multiples of 2.5 ms: whole ticks of every clock.
-        newest.store((origin_ms + position_ms).to_bits(), Relaxed);
+        let end_ms = origin_ms + position_ms + audio.length.as_secs_f64() * 1_000.0;
+        // Of positive numbers the bits are in the order of the numbers.
+        newest_end.fetch_max(end_ms.to_bits(), Relaxed);
         let timestamp = MediaClock::ticks(origin_ms + position_ms, layer.clock_hz());
         let unit = packetizers.lock()[layer].sound(
             audio.data,
@@ -226,8 +225,9 @@ impl MediaOutput for Stream {
         media.video.drop_waiting();
         let cut = media.audio.interrupt();
         if cut.played > Duration::ZERO {
-            // What went out is still in the clients' buffers: they need not play it. The next tick fades it out.
-            let until = f64::from_bits(self.newest_sound.load(Relaxed)) + 2.0 * TICK_MS;
+            // What went out is still in the clients' buffers: they need not play it.
+            let end_ms = f64::from_bits(self.sound_end.load(Relaxed));
+            let until = end_ms + cut.tail.as_secs_f64() * 1_000.0;
             (self.announce)(json!({"type": "interrupt", "data": {"audioTime": until}}));
         }
         cut

@@ -24,7 +24,7 @@ pub struct VideoStats {
     pub keyframes: ByReason<u64>,
     /// Pictures among the encoded ones that were the last one again, since a keyframe was wanted and no frame came.
     pub repeated: u64,
-    /// Frames that a newer one replaced before they were encoded, while somebody watched.
+    /// Frames that a newer one replaced, or an interruption dropped, before they were encoded, while somebody watched.
     pub superseded: u64,
     /// Frames that a newer one replaced while nobody watched.
     pub unwatched: u64,

@@ -6,7 +6,7 @@ use rubato::{
     WindowFunction,
 };
 
-use super::{AudioChunk, SampleFormat, mp3, opus_packet};
+use super::{AudioChunk, SampleFormat, check_timestamp, mp3, opus_packet};
 use crate::error::DropReason;
 
 /// The sample rates that are accepted, in Hz: telephone speech to the fastest studio rate.
@@ -15,7 +15,7 @@ pub const SAMPLE_RATES: std::ops::RangeInclusive<u32> = 8_000..=192_000;
 /// Whether a pushed chunk can be played, looking at no sample of it. Compressed sound tells its rate and channels itself:
 /// what is declared beside it does not count.
 pub fn check_audio(chunk: &AudioChunk<'_>) -> Result<(), DropReason> {
-    check_timestamp(chunk)?;
+    check_timestamp(chunk.timestamp_ms)?;
     match chunk.format {
         SampleFormat::Pcm => {}
         SampleFormat::Mp3 if mp3::runs(chunk.data).next().is_none() => {
@@ -35,14 +35,6 @@ pub fn check_audio(chunk: &AudioChunk<'_>) -> Result<(), DropReason> {
         return Err(DropReason::BadLength(chunk.data.len()));
     }
     Ok(())
-}
-
-/// Whether it says when it is to be heard.
-pub fn check_timestamp(chunk: &AudioChunk<'_>) -> Result<(), DropReason> {
-    match chunk.timestamp_ms.is_finite() {
-        true => Ok(()),
-        false => Err(DropReason::BadTimestamp),
-    }
 }
 
 /// Appends 16-bit little-endian samples as numbers from -1 to 1.

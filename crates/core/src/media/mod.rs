@@ -136,15 +136,20 @@ pub enum PushOutcome {
     Dropped(DropReason),
 }
 
+/// Whether a `Date` can hold it.
+pub(crate) fn check_timestamp(timestamp_ms: f64) -> Result<(), DropReason> {
+    // Also false for NaN.
+    match timestamp_ms.abs() <= MAX_TIMESTAMP_MS {
+        true => Ok(()),
+        false => Err(DropReason::BadTimestamp),
+    }
+}
+
 /// Whether `frame` can be shown, as far as its header tells: cheap enough for the pushing thread.
 ///
 /// A JPEG or PNG that is broken behind its header is found out when it is decoded.
 pub fn check_video(frame: &VideoFrame<'_>) -> Result<(), DropReason> {
-    // Also false for NaN.
-    let in_range = frame.timestamp_ms.abs() <= MAX_TIMESTAMP_MS;
-    if !in_range {
-        return Err(DropReason::BadTimestamp);
-    }
+    check_timestamp(frame.timestamp_ms)?;
     match frame.format {
         PixelFormat::Rgba | PixelFormat::I420 | PixelFormat::Nv12 => frame.raw_bytes().map(|_| ()),
         PixelFormat::Jpeg => jpeg::check(frame.data),

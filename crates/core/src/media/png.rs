@@ -49,6 +49,11 @@ pub(super) fn decode(data: &[u8], pixels: &mut Vec<u8>) -> Result<(u32, u32), Dr
 
 fn read(data: &[u8], pixels: &mut Vec<u8>) -> Option<(u32, u32)> {
     let mut reader = decoder(data).read_info().ok()?;
+    let palette = reader.info().palette.as_deref().unwrap_or_default();
+    if !palette.len().is_multiple_of(3) {
+        // The crate takes each colour to have three bytes, and panics.
+        return None;
+    }
     let size = reader.info().size();
     pixels.resize(size.0 as usize * size.1 as usize * 4, 0);
     let decoded = reader.next_frame(pixels).ok()?;
@@ -103,6 +108,14 @@ mod tests {
         writer.write_image_data(&row.repeat(5)).unwrap();
         drop(writer);
         file
+    }
+
+    #[test]
+    fn a_palette_that_ends_in_a_part_of_a_colour_is_refused() {
+        let file = include_bytes!("../../../fuzz/seeds/png/palette-of-a-colour-and-a-third");
+        let mut pixels = Vec::new();
+        assert_eq!(check(file), Ok(()));
+        assert_eq!(decode(file, &mut pixels), Err(UNDECODABLE));
     }
 
     #[test]

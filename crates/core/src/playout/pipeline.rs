@@ -29,6 +29,8 @@ pub struct EncodedAudio {
     pub data: Bytes,
     /// Where it begins on the 48 kHz clock, which runs on in silence: a multiple of 120 (2.5 ms).
     pub sample_position: u64,
+    /// How long it plays.
+    pub length: Duration,
     /// Whether a talk-spurt begins here: the RTP marker (RFC 7587 section 4.1, RFC 3551 section 4.1).
     pub spurt_start: bool,
     /// When it is to be heard, in ms of the Unix clock.
@@ -138,7 +140,7 @@ impl AudioPipeline {
         outcome
     }
 
-    /// Drops everything that waits to be played; what plays fades out in the next tick.
+    /// Drops everything that waits to be played; what plays ends as [`PlayoutQueue::interrupt`] says.
     pub fn interrupt(&self) -> Interrupted {
         self.shared.queue.lock().interrupt()
     }

@@ -1,8 +1,10 @@
 //! What goes out to Opus listeners at a tick: sound, somebody else's packets, an occasional packet of silence, or nothing.
 
+use std::time::Duration;
+
 use super::encoder::OpusEncoder;
 use super::pipeline::EncodedAudio;
-use super::queue::{POSITION_HZ, Passed, Pulled};
+use super::queue::{POSITION_HZ, Passed, Pulled, TICK};
 use crate::codec::AudioCodec;
 
 /// DTX packets of Opus have at most 2 bytes: nothing to hear in them.
@@ -93,6 +95,7 @@ impl Player {
             codec: AudioCodec::Opus,
             data,
             sample_position,
+            length: TICK,
             spurt_start,
             wall_ms,
         }))
@@ -121,6 +124,7 @@ impl Player {
                 codec: AudioCodec::Opus,
                 data: packet.data.clone(),
                 sample_position: sample_position + packet.at as u64,
+                length: Duration::from_secs(packet.frames as u64) / POSITION_HZ,
                 spurt_start: std::mem::take(&mut self.marker),
                 wall_ms: wall_ms + behind_ms,
             });

@@ -19,6 +19,8 @@ pub const POSITION_HZ: u32 = 48_000;
 /// How far a tick advances the position: 20 ms.
 pub const TICK_FRAMES: usize = POSITION_HZ as usize / TICKS_A_SECOND;
 
+/// How often something is played.
+pub(super) const TICK: Duration = Duration::from_millis(20);
 /// Ticks of 20 ms.
 pub(super) const TICKS_A_SECOND: usize = 50;
 
@@ -68,6 +70,8 @@ pub struct Interrupted {
     pub played: Duration,
     /// What will not be.
     pub discarded: Duration,
+    /// How long what plays still takes to fade out.
+    pub tail: Duration,
 }
 
 /// A packet that is passed on.
@@ -149,7 +153,10 @@ impl PlayoutQueue {
         }
         self.state = match ahead.checked_sub(TICK_FRAMES) {
             Some(ahead) => State::Passing { ahead },
-            None => State::Idle,
+            None => {
+                self.played = Duration::ZERO;
+                State::Idle
+            }
         };
         (ahead > 0).then_some(spurt_start)
     }
@@ -183,6 +190,7 @@ impl PlayoutQueue {
         self.stereo = self.stereo.saturating_sub(frames);
         if self.state == State::Ending && self.ready.is_empty() {
             self.state = State::Idle;
+            self.played = Duration::ZERO;
         }
         Some(Pulled {
             rate: self.rate,
@@ -191,29 +199,29 @@ impl PlayoutQueue {
         })
     }
 
-    /// Drops everything that waits. What plays fades out within 5 ms.
+    /// Drops everything that waits. What plays fades out within the next tick; a packet that was passed on is played to
+    /// its end.
     pub fn interrupt(&mut self) -> Interrupted {
-        let discarded = self.queued();
+        let discarded = self.queued().saturating_sub(self.passed_on());
         self.backlog = Backlog::default();
         self.converter = None;
-        let fade_frames = self.fade_frames();
-        self.state = match self.state {
-            State::Playing if !self.ready.is_empty() => {
-                self.ready.truncate(fade_frames);
-                fade(self.ready.iter_mut().rev(), fade_frames);
-                State::Ending
-            }
-            // It has faded already.
-            State::Ending => State::Ending,
-            State::Idle | State::Playing | State::Passing { .. } => {
-                self.ready.clear();
-                State::Idle
-            }
-        };
-        self.stereo = self.stereo.min(self.ready.len());
+        if self.state == State::Playing {
+            let fade_frames = self.fade_frames();
+            self.ready.truncate(fade_frames);
+            fade(self.ready.iter_mut().rev(), fade_frames);
+            self.stereo = self.stereo.min(self.ready.len());
+            self.state = match self.ready.is_empty() {
+                true => State::Idle,
+                false => State::Ending,
+            };
+        }
         Interrupted {
             played: std::mem::take(&mut self.played),
             discarded,
+            tail: match self.state {
+                State::Ending => TICK,
+                _ => Duration::ZERO,
+            },
         }
     }
 
@@ -227,11 +235,15 @@ impl PlayoutQueue {
     /// How much waits to be played.
     pub fn queued(&self) -> Duration {
         let ready = Duration::from_secs(self.ready.len() as u64) / self.rate;
-        let passed = match self.state {
+        self.backlog.length() + ready + self.passed_on()
+    }
+
+    /// What was passed on ahead of its time.
+    fn passed_on(&self) -> Duration {
+        match self.state {
             State::Passing { ahead } => Duration::from_secs(ahead as u64) / POSITION_HZ,
             _ => Duration::ZERO,
-        };
-        self.backlog.length() + ready + passed
+        }
     }
 
     fn may_start(&self, now: Instant) -> bool {

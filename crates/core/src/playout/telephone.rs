@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::pipeline::EncodedAudio;
 use super::player::{SETTLED_TICKS, keepalive_ticks};
-use super::queue::{Pulled, RATES};
+use super::queue::{Pulled, RATES, TICK};
 use crate::codec::AudioCodec;
 use crate::error::DropReason;
 use crate::media::audio::{Resampler, to_i16};
@@ -95,6 +95,7 @@ impl Telephone {
                 codec,
                 data: Bytes::from(data),
                 sample_position,
+                length: TICK,
                 spurt_start,
                 wall_ms,
             });

@@ -125,6 +125,25 @@ fn an_interruption_ends_packets_with_the_one_that_plays() {
 }
 
 #[test]
+fn an_interrupted_packet_is_played_to_its_end_before_anything_else() {
+    let (mut queue, now) = (queue(), Instant::now());
+    // 60 ms of SILK.
+    queue.push(&opus_chunk(&[3 << 3, 1, 0]), now);
+    queue.push(&opus_chunk(&packet(960, 2)), now);
+    let (mut passed, mut tick) = (Vec::new(), Vec::new());
+    queue.pass(now, &mut passed).unwrap();
+    let cut = queue.interrupt();
+    assert_eq!((cut.discarded, cut.tail), (TICK, Duration::ZERO));
+    queue.push(&chunk(&to_bytes(&[9_000; 1_600]), 16_000, 1), now);
+    for _ in 0..2 {
+        assert_eq!(queue.pass(now, &mut passed), Some(false));
+        assert!(passed.is_empty());
+    }
+    assert_eq!(queue.pass(now, &mut passed), None);
+    assert!(queue.pull(now, &mut tick).unwrap().spurt_start);
+}
+
+#[test]
 fn a_full_queue_refuses_packets_and_mp3_as_a_whole() {
     let mut queue = PlayoutQueue::new(Duration::from_millis(50));
     let now = Instant::now();

@@ -349,7 +349,7 @@ fn an_interruption_fades_out_and_what_is_pushed_next_begins_clean() {
         now += TICK;
     }
     let cut = queue.interrupt();
-    assert_eq!(cut.played, 10 * TICK);
+    assert_eq!((cut.played, cut.tail), (10 * TICK, TICK));
     assert_eq!(cut.played + cut.discarded, Duration::from_secs(1));
     let new = to_bytes(&vec![9_000; 4_800]);
     queue.push(&chunk(&new, 48_000, 1), now);
@@ -362,6 +362,10 @@ fn an_interruption_fades_out_and_what_is_pushed_next_begins_clean() {
     let steepest = (heard.windows(2)).fold(0.0_f32, |m, w| m.max((w[1] - w[0]).abs()));
     assert!(steepest < 0.03, "{steepest}");
     assert_eq!(queue.queued(), Duration::from_millis(80));
+
+    // What was said before is not said any more.
+    while queue.pull(now, &mut tick).is_some() {}
+    assert_eq!(queue.interrupt(), nothing);
 
     // What has not begun is dropped without a sound.
     let mut queue = self::queue();
