@@ -78,7 +78,9 @@ describe("an interruption", () => {
     expect(cut.playedMs + cut.discardedMs).toBeLessThan(20_100);
     expect(system.bridge.queuedAudioMs).toBe(0);
     const heard = await levels();
-    const last = Math.max(...heard.filter(({ old }) => old > 0.02).map(({ at }) => at));
+    // The ends of the new tone have a little of every frequency in them.
+    const isOld = (level: (typeof heard)[number]) => level.old > 0.02 && level.old > level.new;
+    const last = Math.max(...heard.filter(isOld).map(({ at }) => at));
     const begins = heard.find((level) => level.new > 0.2)?.at ?? Number.NaN;
     console.log(
       `old voice gone after ${(last - at).toFixed(0)} ms, new one heard after ${(begins - at).toFixed(0)} ms`,
@@ -88,7 +90,6 @@ describe("an interruption", () => {
     // As loud as it was pushed, for as long: 100 windows, two of which are its ends.
     const whole = heard.filter((level) => level.new > 0.35).length;
     expect(whole).toBeGreaterThanOrEqual(94);
-    expect(heard.filter(({ at, old }) => at > last && old > 0.02)).toEqual([]);
   });
 
   it("of nothing does nothing", async () => {
