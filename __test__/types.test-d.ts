@@ -55,6 +55,11 @@ export async function use(buffer: Buffer): Promise<void> {
   if (outcome.status === "dropped") console.log(outcome.reason.length, outcome.message.length);
   await system.bridge.pushAudioChunk({ ...chunk, data: new Int16Array(320) });
   await system.bridge.pushVideoFrame({ ...frame, data: new Uint8ClampedArray(4) });
+  const { playedMs, discardedMs } = await system.interrupt();
+  await system.bridge.waitForPlayout();
+  system.bridge.on("playout-ended", () => console.log(playedMs + discardedMs));
+  system.bridge.on("video-stalled", () => console.log(system.bridge.queuedAudioMs));
+  console.log(system.getStatus().viewers.VP8, system.bridge.getMetrics().keyframeReasons.asked);
   const { metrics, peerCount, port } = system.getStatus();
   console.log(metrics.droppedFrames + peerCount, port?.toFixed());
   system.server.broadcast(message);
