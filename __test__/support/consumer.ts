@@ -58,6 +58,8 @@ export class Consumer {
   /** Copies a file of these tests. */
   copy(from: string, to: string): void {
     cpSync(join(ROOT, "__test__", from), join(this.folder, to));
+    // What suites push.
+    cpSync(join(ROOT, "assets/sweep"), join(this.folder, "assets/sweep"), { recursive: true });
   }
 
   linkTools(): void {
