@@ -197,10 +197,14 @@ export interface MediaMetrics {
     began: number;
   };
   /**
-   * What encoding a frame in one codec took, in ms: half of them no longer, 99 of 100 no longer; 0 before the first. Within
-   * a tenth from 0.13 to 128 ms.
+   * What encoding a frame in one codec took, in ms, within a tenth from 0.13 to 128 ms; 0 before the first.
    */
-  encodeMs: { p50: number; p99: number };
+  encodeMs: {
+    /** Half of them took no longer. */
+    p50: number;
+    /** 99 of 100 took no longer. */
+    p99: number;
+  };
   /** Sound that waits to be played, in ms. */
   queuedAudioMs: number;
   /** Why the last frame that was not sent was not. */
