@@ -1,6 +1,6 @@
 //! What is played at each tick: samples to encode, or packets to pass on.
 //!
-//! Decoding and resampling happen at the pull, 5 ms at a time: pushing a minute of speech costs one copy. What plays has
+//! Decoding and resampling happen at the pull, 5 ms at a time: pushing a minute of speech costs little more than a copy. What plays has
 //! the lowest of three rates that holds everything pushed so far: sound of that rate is not resampled at all, and the
 //! encoder has no more to do than it must.
 

@@ -185,21 +185,7 @@ fn mp3_is_played_as_what_it_was_made_from() {
 
 /// What a pipeline gives out for `codecs` while `chunks` are played.
 fn give_out(codecs: &[AudioCodec], chunks: &[AudioChunk<'_>]) -> Vec<EncodedAudio> {
-    let (packets_to, packets) = std::sync::mpsc::channel();
-    let output = Box::new(move |audio: EncodedAudio| {
-        let _ = packets_to.send(audio);
-    });
-    let pool = MediaPool::new(1).unwrap();
-    let config = MediaConfig::default();
-    let pipeline = AudioPipeline::spawn(
-        &pool.handle(),
-        &config,
-        output,
-        Box::new(|| ()),
-        Box::new(|_| ()),
-    );
-    let pipeline = pipeline.unwrap();
-    pipeline.set_heard(codecs);
+    let (pipeline, packets, _pool) = pipeline_for(codecs);
     for chunk in chunks {
         assert_eq!(pipeline.push(*chunk), PushOutcome::Queued);
     }

@@ -1,6 +1,6 @@
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::*;
@@ -41,6 +41,20 @@ fn play(queue: &mut PlayoutQueue, mut now: Instant) -> (Vec<f32>, u32) {
         now += TICK;
     }
     (all, rate)
+}
+
+/// A pipeline that somebody listens to, what it gives out, and the pool that it plays on.
+fn pipeline_for(codecs: &[AudioCodec]) -> (AudioPipeline, Receiver<EncodedAudio>, MediaPool) {
+    let (packets_to, packets) = channel();
+    let output = Box::new(move |audio| {
+        let _ = packets_to.send(audio);
+    });
+    let pool = MediaPool::new(1).unwrap();
+    let (ended, warn) = (Box::new(|| ()), Box::new(|_| ()));
+    let config = MediaConfig::default();
+    let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, ended, warn).unwrap();
+    pipeline.set_heard(codecs);
+    (pipeline, packets, pool)
 }
 
 fn push_irregularly(queue: &mut PlayoutQueue, samples: &[i16], rate: u32, now: Instant) {
@@ -284,26 +298,12 @@ fn a_report_of_loss_is_answered_with_redundant_copies() {
     let (speech, rate) = read_wav("speech-24k.wav");
     let data = to_bytes(&speech[..rate as usize]);
     for (share, expected) in [(0.0, false), (0.004, false), (0.05, true)] {
-        let (packets_to, packets) = std::sync::mpsc::channel();
-        let output = Box::new(move |audio: EncodedAudio| {
-            let _ = packets_to.send(audio.data);
-        });
-        let pool = MediaPool::new(1).unwrap();
-        let config = MediaConfig::default();
-        let pipeline = AudioPipeline::spawn(
-            &pool.handle(),
-            &config,
-            output,
-            Box::new(|| ()),
-            Box::new(|_| ()),
-        );
-        let pipeline = pipeline.unwrap();
-        pipeline.set_heard(&[AudioCodec::Opus]);
+        let (pipeline, packets, _pool) = pipeline_for(&[AudioCodec::Opus]);
         pipeline.report_loss(share, Instant::now());
         pipeline.push(chunk(&data, rate, 1));
         let patience = Duration::from_secs(10);
         let copies = (0..40)
-            .filter(|_| has_lbrr(&packets.recv_timeout(patience).unwrap()))
+            .filter(|_| has_lbrr(&packets.recv_timeout(patience).unwrap().data))
             .count();
         assert_eq!(copies > 10, expected, "{copies} at {share}");
     }
@@ -473,20 +473,7 @@ fn nothing_is_encoded_while_nobody_listens() {
 
 #[test]
 fn the_pipeline_plays_at_real_time_and_stops_at_once() {
-    let packets = std::sync::Arc::new(Mutex::new(Vec::new()));
-    let seen = std::sync::Arc::clone(&packets);
-    let output = Box::new(move |audio| seen.lock().push(audio));
-    let pool = MediaPool::new(1).unwrap();
-    let config = MediaConfig::default();
-    let pipeline = AudioPipeline::spawn(
-        &pool.handle(),
-        &config,
-        output,
-        Box::new(|| ()),
-        Box::new(|_| ()),
-    )
-    .unwrap();
-    pipeline.set_heard(&[AudioCodec::Opus]);
+    let (pipeline, packets, _pool) = pipeline_for(&[AudioCodec::Opus]);
     let (speech, rate) = read_wav("speech-24k.wav");
     let data = to_bytes(&speech[..rate as usize / 2]);
     assert_eq!(pipeline.push(chunk(&data, rate, 1)), PushOutcome::Queued);
@@ -510,7 +497,7 @@ fn the_pipeline_plays_at_real_time_and_stops_at_once() {
     let stopping = Instant::now();
     drop(pipeline);
     assert!(stopping.elapsed() < Duration::from_millis(500));
-    let packets: Vec<EncodedAudio> = std::mem::take(&mut packets.lock());
+    let packets: Vec<EncodedAudio> = packets.iter().collect();
     assert!(packets.len() > 20);
     assert!(
         packets
