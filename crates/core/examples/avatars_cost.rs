@@ -138,14 +138,15 @@ impl Avatar {
             frames.lock().unwrap().latencies_ms.push(age);
         });
         let warn = || Box::new(|text| eprintln!("{text}"));
-        let video = VideoPipeline::spawn(pool, config, output, warn());
+        let clock = std::sync::Arc::default();
+        let video = VideoPipeline::spawn(pool, config, clock.clone(), output, warn());
         let ticks = seen.clone();
         let output = Box::new(move |audio: avatar_core::playout::EncodedAudio| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            let lateness = now.as_secs_f64() * 1_000.0 - audio.wall_ms;
+            let lateness = now.as_secs_f64() * 1_000.0 - audio.position as f64 / 48.0;
             ticks.lock().unwrap().tick_lateness_ms.push(lateness);
         });
-        let audio = AudioPipeline::spawn(pool, config, output, Box::new(|| ()), warn());
+        let audio = AudioPipeline::spawn(pool, config, clock, output, Box::new(|| ()), warn());
         let avatar = Self {
             video: video.unwrap(),
             audio: audio.unwrap(),

@@ -113,7 +113,7 @@ fn main() {
             let piece = pieces.clone().nth(chunks as usize % pieces.len()).unwrap();
             let packet = opus.encode(piece, 48_000, 1).unwrap();
             let timestamp = u64::from(chunks * OPUS_FRAMES);
-            let unit = audio.packetizer.sound(packet, timestamp, 0.0, chunks == 0);
+            let unit = audio.packetizer.sound(packet, timestamp, chunks == 0);
             if let Some(unit) = unit {
                 audio.send(&unit);
             }
@@ -145,7 +145,7 @@ fn encode(
         .unwrap()
         == Encoded::Keyframe;
     let ticks = u64::from(number) * u64::from(Layer::Video(VideoCodec::H264).clock_hz() / FPS);
-    packetizer.picture(VideoCodec::H264, &data, ticks, timestamp_ms, keyframe)
+    packetizer.picture(VideoCodec::H264, &data, ticks, keyframe)
 }
 
 fn assets() -> PathBuf {

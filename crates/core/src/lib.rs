@@ -42,6 +42,7 @@ pub mod event;
 mod exposition;
 pub mod histogram;
 pub mod media;
+pub mod media_clock;
 pub mod media_pool;
 pub mod metrics;
 pub mod microphone;

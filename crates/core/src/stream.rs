@@ -13,14 +13,14 @@ use crate::encode::{self, VideoPipeline};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerState};
 use crate::media::{AudioChunk, PushOutcome, VideoFrame, opus_packet};
+use crate::media_clock::{self, MediaClock};
 use crate::media_pool::PoolHandle;
 use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
 use crate::playout::{AudioPipeline, EncodedAudio, Interrupted, POSITION_HZ};
-use crate::rtp::{MAX_PAYLOAD, MediaClock, Packetizer};
+use crate::rtp::{MAX_PAYLOAD, Packetizer};
 use crate::source::{MediaOutput, OutputCounts, Source};
 use crate::transport::{StreamDelegate, StreamHandle};
-use crate::wall_clock::unix_ms;
 
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
@@ -44,7 +44,7 @@ pub(crate) struct Stream {
     pub(crate) hearing: Arc<Hearing>,
     events: Arc<dyn EventSink>,
     announce: Announce,
-    /// Where the sound that went out ends, in ms of its RTP clock (as bits).
+    /// Where the sound that went out ends, on the media clock at [`POSITION_HZ`].
     sound_end: Arc<AtomicU64>,
 }
 
@@ -84,16 +84,19 @@ impl Stream {
             let events = source.events().clone();
             Box::new(move |text| events.emit(Event::Warning(text)))
         };
+        let clock = Arc::<Mutex<MediaClock>>::default();
         let media = Media {
             video: VideoPipeline::spawn(
                 &self.pool,
                 config,
+                clock.clone(),
                 publish_video(handle.clone(), self.packetizers.clone()),
                 warn(),
             )?,
             audio: AudioPipeline::spawn(
                 &self.pool,
                 config,
+                clock,
                 publish_audio(
                     handle.clone(),
                     self.packetizers.clone(),
@@ -148,24 +151,12 @@ type Packetizers = Arc<Mutex<PerLayer<Packetizer>>>;
 
 /// An encoded frame becomes an access unit of its layer.
 fn publish_video(handle: Arc<StreamHandle>, packetizers: Packetizers) -> encode::Output {
-    let mut clock = MediaClock::default();
-    // The layers of a picture have one time.
-    let mut shown = (f64::NAN, 0.0);
     Box::new(move |frame| {
-        if shown.0 != frame.timestamp_ms {
-            shown = (frame.timestamp_ms, clock.map(frame.timestamp_ms, unix_ms()));
-        }
         let layer = Layer::Video(frame.codec);
-        let (wall_ms, keyframe) = (shown.1, frame.keyframe);
-        let timestamp = MediaClock::ticks(wall_ms, layer.clock_hz());
+        let timestamp = media_clock::ticks(frame.timestamp_ms, layer.clock_hz());
         // Not held while it is handed on: sound has its packets cut under the same lock.
-        let unit = packetizers.lock()[layer].picture(
-            frame.codec,
-            &frame.data,
-            timestamp,
-            wall_ms,
-            keyframe,
-        );
+        let unit =
+            packetizers.lock()[layer].picture(frame.codec, &frame.data, timestamp, frame.keyframe);
         if let Some(unit) = unit {
             handle.publish(layer, unit);
         }
@@ -181,23 +172,12 @@ fn publish_audio(
     packetizers: Packetizers,
     newest_end: Arc<AtomicU64>,
 ) -> Box<dyn FnMut(EncodedAudio) + Send> {
-    // A source counts its samples from zero; on the track they follow the Unix clock, as the pictures do.
-    let mut origin_ms = None;
     Box::new(move |audio| {
+        newest_end.fetch_max(audio.end(), Relaxed);
         let layer = Layer::Audio(audio.codec);
-        let position_ms = audio.sample_position as f64 * 1_000.0 / f64::from(POSITION_HZ);
-        let origin_ms = *origin_ms.get_or_insert((audio.wall_ms - position_ms).floor());
-        // Whole milliseconds, and packets that begin at multiples of 2.5 ms: whole ticks of every clock.
-        let end_ms = origin_ms + position_ms + audio.length.as_secs_f64() * 1_000.0;
-        // Of positive numbers the bits are in the order of the numbers.
-        newest_end.fetch_max(end_ms.to_bits(), Relaxed);
-        let timestamp = MediaClock::ticks(origin_ms + position_ms, layer.clock_hz());
-        let unit = packetizers.lock()[layer].sound(
-            audio.data,
-            timestamp,
-            audio.wall_ms,
-            audio.spurt_start,
-        );
+        // Packets begin at multiples of 2.5 ms: whole ticks of every clock.
+        let timestamp = audio.position * u64::from(layer.clock_hz()) / u64::from(POSITION_HZ);
+        let unit = packetizers.lock()[layer].sound(audio.data, timestamp, audio.spurt_start);
         if let Some(unit) = unit {
             handle.publish(layer, unit);
         }
@@ -226,7 +206,7 @@ impl MediaOutput for Stream {
         let cut = media.audio.interrupt();
         if cut.played > Duration::ZERO {
             // What went out is still in the clients' buffers: they need not play it.
-            let end_ms = f64::from_bits(self.sound_end.load(Relaxed));
+            let end_ms = self.sound_end.load(Relaxed) as f64 * 1_000.0 / f64::from(POSITION_HZ);
             let until = end_ms + cut.tail.as_secs_f64() * 1_000.0;
             (self.announce)(json!({"type": "interrupt", "data": {"audioTime": until}}));
         }

@@ -4,11 +4,18 @@ use std::sync::LazyLock;
 use std::time::{Instant, SystemTime};
 
 /// Now, in ms since 1970. Read once from the system, then counted on: a system clock that is set anew must not
-/// shake the RTP clocks. (The application's own timestamps then jump, and are mapped: `rtp::MediaClock`.)
+/// shake the RTP clocks. (The application's own timestamps then jump, and are mapped: `media_clock`.)
 pub(crate) fn unix_ms() -> f64 {
+    unix_ms_at(Instant::now())
+}
+
+/// The same at another moment.
+pub(crate) fn unix_ms_at(moment: Instant) -> f64 {
     static START: LazyLock<(Instant, f64)> = LazyLock::new(|| (Instant::now(), system_ms()));
     let (start, start_ms) = *START;
-    start_ms + start.elapsed().as_secs_f64() * 1_000.0
+    let since = moment.saturating_duration_since(start).as_secs_f64();
+    let before = start.saturating_duration_since(moment).as_secs_f64();
+    start_ms + (since - before) * 1_000.0
 }
 
 /// The same, as the system has it at this moment: the clock by which JavaScript pushes.

@@ -45,12 +45,20 @@ impl Avatar {
             order.lock().unwrap().push(name);
             let _ = frame_to.send(frame.clone());
         });
-        let video = VideoPipeline::spawn(pool, &config, output, Box::new(|_| ())).unwrap();
+        let video =
+            VideoPipeline::spawn(pool, &config, Arc::default(), output, Box::new(|_| ())).unwrap();
         let packets = Arc::<Mutex<Vec<_>>>::default();
         let packet_to = packets.clone();
         let output = Box::new(move |packet| packet_to.lock().unwrap().push(packet));
-        let audio =
-            AudioPipeline::spawn(pool, &config, output, Box::new(|| ()), Box::new(|_| ())).unwrap();
+        let audio = AudioPipeline::spawn(
+            pool,
+            &config,
+            Arc::default(),
+            output,
+            Box::new(|| ()),
+            Box::new(|_| ()),
+        )
+        .unwrap();
         video.set_watched(&[VideoCodec::H264]);
         audio.set_heard(&[AudioCodec::Opus]);
         Self {

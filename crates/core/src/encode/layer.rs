@@ -14,7 +14,7 @@ pub struct EncodedFrame {
     pub codec: VideoCodec,
     /// What a decoder takes: H.264 in Annex B, with SPS and PPS at each keyframe; VP8 and VP9 as they are.
     pub data: Vec<u8>,
-    /// In ms of the source's clock, larger than that of the picture before. Layers of one picture share it.
+    /// In ms of the media clock, larger than that of the picture before. Layers of one picture share it.
     pub timestamp_ms: f64,
     /// Whether a viewer can begin here.
     pub keyframe: bool,

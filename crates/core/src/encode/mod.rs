@@ -6,7 +6,6 @@
 //!                                    └► layer (VP8):   encoder, keyframe policy ─┘
 //! ```
 
-mod clock;
 mod encoder;
 mod h264;
 mod keyframe;

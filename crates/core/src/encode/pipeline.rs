@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::clock::{MediaClock, millis};
+use parking_lot::Mutex;
+
 use super::encoder::LayerSettings;
 use super::layer::{EncodedFrame, LayerEncoder};
 use super::slot::{ByCodec, Orders, Slot, SlotFrame, VideoStats};
@@ -12,7 +13,9 @@ use crate::codec::{KeyframeReason, VideoCodec};
 use crate::config::MediaConfig;
 use crate::error::StartError;
 use crate::media::{Converter, VideoFrame};
+use crate::media_clock::MediaClock;
 use crate::media_pool::{Class, Next, PoolHandle, Task, TaskHandle};
+use crate::wall_clock::unix_ms_at;
 
 /// Takes each encoded picture, layer by layer, on a thread of the pool: it must not block.
 pub type Output = Box<dyn FnMut(&EncodedFrame) + Send>;
@@ -26,10 +29,11 @@ pub struct VideoPipeline {
 }
 
 impl VideoPipeline {
-    /// What encodes on `pool`. Nobody watches yet: see [`VideoPipeline::set_watched`].
+    /// What encodes on `pool`, by the times of `clock`. Nobody watches yet: see [`VideoPipeline::set_watched`].
     pub fn spawn(
         pool: &PoolHandle,
         config: &MediaConfig,
+        clock: Arc<Mutex<MediaClock>>,
         output: Output,
         warn: Warn,
     ) -> Result<Self, StartError> {
@@ -53,7 +57,7 @@ impl VideoPipeline {
                 .with_fit(config.video_fit),
             settings,
             layers: Default::default(),
-            clock: MediaClock::default(),
+            clock,
             trickle: None,
             output,
             warnings: Warnings::new(warn),
@@ -104,7 +108,7 @@ struct Worker {
     converter: Converter,
     /// Those that are watched.
     layers: ByCodec<Option<LayerEncoder>>,
-    clock: MediaClock,
+    clock: Arc<Mutex<MediaClock>>,
     /// When the last picture was encoded, and when it is encoded again if no other comes.
     trickle: Option<Trickle>,
     output: Output,
@@ -185,13 +189,16 @@ impl Worker {
 
     fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
         let timestamp_ms = frame.timestamp_ms;
-        let kept = frame
-            .kept_since
-            .map_or(0.0, |since| millis(now.saturating_duration_since(since)));
+        let was_watched = frame.was_watched;
         match self.slot.show(frame, &mut self.converter) {
             Ok(()) => {
                 self.trickle = Some(Trickle::after_frame(now));
-                let timestamp_ms = self.clock.of_frame(timestamp_ms + kept, now);
+                let now_ms = unix_ms_at(now);
+                let timestamp_ms = match was_watched {
+                    true => self.clock.lock().picture(timestamp_ms, now_ms),
+                    // It is the picture of this moment, however old it is.
+                    false => self.clock.lock().repeat(now_ms),
+                };
                 self.encode(timestamp_ms, now, |_| true);
             }
             Err(reason) => {
@@ -203,7 +210,7 @@ impl Worker {
     }
 
     fn on_repeat(&mut self, now: Instant) {
-        let timestamp_ms = self.clock.of_repeat(now);
+        let timestamp_ms = self.clock.lock().repeat(unix_ms_at(now));
         let trickles = self.trickle.is_some_and(|trickle| trickle.next <= now);
         if trickles {
             self.trickle = self.trickle.map(|trickle| trickle.after_repeat(now));
@@ -294,6 +301,7 @@ mod tests {
     use super::*;
     use crate::media::PixelFormat;
     use crate::media_pool::MediaPool;
+    use crate::wall_clock::unix_ms;
     use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -308,6 +316,8 @@ mod tests {
         warnings: Receiver<String>,
         /// The output waits for one of these a picture, if `gated`.
         gate: Sender<()>,
+        /// Times are told as from here on.
+        base_ms: f64,
     }
 
     fn rig(gated: bool) -> Rig {
@@ -335,11 +345,13 @@ mod tests {
         });
         let pool = MediaPool::new(1).unwrap();
         Rig {
-            pipeline: VideoPipeline::spawn(&pool.handle(), &config, output, warn).unwrap(),
+            pipeline: VideoPipeline::spawn(&pool.handle(), &config, Arc::default(), output, warn)
+                .unwrap(),
             _pool: pool,
             frames,
             warnings,
             gate,
+            base_ms: unix_ms().floor(),
         }
     }
 
@@ -350,7 +362,7 @@ mod tests {
                 data: &[level; 64 * 64 * 4],
                 width: 64,
                 height: 64,
-                timestamp_ms,
+                timestamp_ms: self.base_ms + timestamp_ms,
                 format: PixelFormat::Rgba,
             });
         }
@@ -360,13 +372,15 @@ mod tests {
                 data,
                 width: 64,
                 height: 64,
-                timestamp_ms,
+                timestamp_ms: self.base_ms + timestamp_ms,
                 format: PixelFormat::Jpeg,
             });
         }
 
         fn frame(&self) -> EncodedFrame {
-            self.frames.recv_timeout(PATIENCE).unwrap()
+            let mut frame = self.frames.recv_timeout(PATIENCE).unwrap();
+            frame.timestamp_ms -= self.base_ms;
+            frame
         }
 
         fn assert_nothing_comes(&self) {
@@ -379,7 +393,7 @@ mod tests {
     fn frames_come_out_with_their_times_the_first_as_a_keyframe() {
         let rig = rig(false);
         rig.pipeline.set_watched(&[VideoCodec::H264]);
-        for (n, timestamp) in [1e12, 1e12 + 33.25, 1e12 + 66.5].into_iter().enumerate() {
+        for (n, timestamp) in [0.0, 33.25, 66.5].into_iter().enumerate() {
             rig.push(timestamp);
             let frame = rig.frame();
             assert_eq!((frame.timestamp_ms, frame.keyframe), (timestamp, n == 0));
@@ -395,14 +409,14 @@ mod tests {
     fn the_latest_frame_wins_while_the_encoder_is_busy() {
         let rig = rig(true);
         rig.pipeline.set_watched(&[VideoCodec::H264]);
-        rig.push(1_000.0);
-        assert_eq!(rig.frame().timestamp_ms, 1_000.0);
+        rig.push(0.0);
+        assert_eq!(rig.frame().timestamp_ms, 0.0);
         // The encoder is held up in the output.
         for n in 1..=20 {
-            rig.push(1_000.0 + f64::from(n));
+            rig.push(f64::from(n));
         }
         rig.gate.send(()).unwrap();
-        assert_eq!(rig.frame().timestamp_ms, 1_020.0);
+        assert_eq!(rig.frame().timestamp_ms, 20.0);
         rig.gate.send(()).unwrap();
         rig.assert_nothing_comes();
         let stats = rig.pipeline.stats();
@@ -416,15 +430,18 @@ mod tests {
     fn nothing_is_encoded_while_nobody_watches_and_the_first_viewer_gets_the_last_frame() {
         let rig = rig(false);
         for n in 0..10 {
-            rig.push(1_000.0 + f64::from(n) * 33.0);
+            rig.push(f64::from(n) * 33.0);
         }
         rig.assert_nothing_comes();
         rig.pipeline.set_watched(&[VideoCodec::H264]);
         let frame = rig.frame();
         assert!(frame.keyframe);
         // Shown now, not when it was pushed.
-        let late = frame.timestamp_ms - (1_000.0 + 9.0 * 33.0);
-        assert!((millis(QUIET)..20_000.0).contains(&late), "{late} ms");
+        let late = frame.timestamp_ms;
+        assert!(
+            (QUIET.as_secs_f64() * 1_000.0..20_000.0).contains(&late),
+            "{late} ms"
+        );
         let stats = rig.pipeline.stats();
         assert_eq!(
             (stats.encoded, stats.unwatched, stats.superseded),
@@ -442,19 +459,22 @@ mod tests {
     fn a_keyframe_is_made_of_the_last_picture_when_no_frame_comes() {
         let rig = rig(false);
         rig.pipeline.set_watched(&[VideoCodec::H264]);
-        rig.push(1_000.0);
+        rig.push(0.0);
         rig.frame();
         rig.assert_nothing_comes();
         rig.pipeline
             .request_keyframe(VideoCodec::H264, KeyframeReason::Asked);
         let again = rig.frame();
         assert!(again.keyframe);
-        let late = again.timestamp_ms - 1_000.0;
-        assert!((millis(QUIET)..20_000.0).contains(&late), "{late} ms");
+        let late = again.timestamp_ms;
+        assert!(
+            (QUIET.as_secs_f64() * 1_000.0..20_000.0).contains(&late),
+            "{late} ms"
+        );
         rig.assert_nothing_comes();
         assert_eq!(rig.pipeline.stats().repeated, 1);
         // A frame that is stamped before the repetition still comes out, behind it.
-        rig.push(1_033.0);
+        rig.push(33.0);
         assert!(rig.frame().timestamp_ms > again.timestamp_ms);
     }
 
@@ -473,12 +493,12 @@ mod tests {
             keyframes.map(|frame| frame.codec).collect::<Vec<_>>()
         };
         rig.pipeline.set_watched(&[H264]);
-        assert_eq!(shown(1_000.0, &[H264]), [H264]);
+        assert_eq!(shown(0.0, &[H264]), [H264]);
         rig.pipeline.set_watched(&[Vp8, H264]);
-        assert_eq!(shown(1_033.0, &[H264, Vp8]), [Vp8]);
-        assert_eq!(shown(1_066.0, &[H264, Vp8]), []);
+        assert_eq!(shown(33.0, &[H264, Vp8]), [Vp8]);
+        assert_eq!(shown(66.0, &[H264, Vp8]), []);
         rig.pipeline.set_watched(&[Vp9, Vp8]);
-        assert_eq!(shown(1_100.0, &[Vp8, Vp9]), [Vp9]);
+        assert_eq!(shown(100.0, &[Vp8, Vp9]), [Vp9]);
         rig.assert_nothing_comes();
         let stats = rig.pipeline.stats();
         assert_eq!((stats.encoded, stats.keyframes.iter().sum()), (4, 3_u64));
@@ -488,7 +508,7 @@ mod tests {
     fn only_the_layer_that_wants_a_keyframe_repeats_the_last_picture() {
         let rig = rig(false);
         rig.pipeline.set_watched(&[VideoCodec::H264]);
-        rig.push(1_000.0);
+        rig.push(0.0);
         rig.frame();
         rig.pipeline
             .set_watched(&[VideoCodec::H264, VideoCodec::Vp8]);
@@ -537,7 +557,7 @@ mod tests {
     fn a_picture_that_stands_still_is_sent_again_ever_more_seldom() {
         let rig = rig(false);
         rig.pipeline.set_watched(&[VideoCodec::H264]);
-        rig.push(1_000.0);
+        rig.push(0.0);
         assert!(rig.frame().keyframe);
         let begun = Instant::now();
         let times: Vec<Duration> = (0..2)
@@ -560,7 +580,7 @@ mod tests {
     fn a_storm_of_requests_costs_few_keyframes() {
         let rig = rig(false);
         rig.pipeline.set_watched(&[VideoCodec::H264]);
-        rig.push(1_000.0);
+        rig.push(0.0);
         rig.frame();
         for _ in 0..500 {
             rig.pipeline
@@ -592,9 +612,15 @@ mod tests {
             ..MediaConfig::default()
         };
         let pool = MediaPool::new(1).unwrap().handle();
-        let error = VideoPipeline::spawn(&pool, &config, Box::new(|_| ()), Box::new(|_| ()))
-            .err()
-            .unwrap();
+        let error = VideoPipeline::spawn(
+            &pool,
+            &config,
+            Arc::default(),
+            Box::new(|_| ()),
+            Box::new(|_| ()),
+        )
+        .err()
+        .unwrap();
         assert!(error.to_string().contains("3840x2160"), "{error}");
     }
 }

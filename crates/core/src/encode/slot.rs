@@ -61,8 +61,8 @@ pub(super) struct Counters {
 pub(super) struct SlotFrame {
     content: Content,
     pub(super) timestamp_ms: f64,
-    /// When it was pushed, if nobody watched then: it may be shown much later.
-    pub(super) kept_since: Option<Instant>,
+    /// Whether somebody watched when it was pushed; otherwise it may be shown much later.
+    pub(super) was_watched: bool,
 }
 
 enum Content {
@@ -130,7 +130,7 @@ impl Slot {
         let replaced = state.latest.replace(SlotFrame {
             content,
             timestamp_ms: frame.timestamp_ms,
-            kept_since: (!watched).then(Instant::now),
+            was_watched: watched,
         });
         if let Some(replaced) = replaced {
             let counter = match watched {

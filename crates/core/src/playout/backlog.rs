@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::queue::POSITION_HZ;
+use super::queue::{Begins, POSITION_HZ};
 use crate::error::DropReason;
 use crate::media::audio::extend_f32;
 use crate::media::{AudioChunk, SampleFormat, mp3, opus_packet};
@@ -51,6 +51,18 @@ struct Chunk {
     data: Vec<u8>,
     frames: u64,
     arrived: Instant,
+    begins: Begun,
+}
+
+/// How a chunk follows what was pushed before it.
+#[derive(Clone, Copy)]
+enum Begun {
+    /// Without a pause.
+    Behind,
+    /// After this much silence.
+    After(Begins),
+    /// Not before this moment, which is `media_ms` on the media clock.
+    At { media_ms: f64, due: Instant },
 }
 
 #[derive(Clone, Copy, Default)]
@@ -71,12 +83,20 @@ struct Piece<'a> {
 
 impl Backlog {
     /// Takes a chunk that [`crate::media::audio::check_audio`] accepts, whole or not at all; no more than `room` of sound.
+    /// `is_first`: nothing that was pushed before plays any more.
     pub(super) fn push(
         &mut self,
         chunk: &AudioChunk<'_>,
+        begins: Option<Begins>,
+        is_first: bool,
         room: Duration,
         now: Instant,
     ) -> Result<(), DropReason> {
+        let mut begins = match begins {
+            None => Begun::Behind,
+            Some(begins) if is_first => begins.from(now),
+            Some(begins) => Begun::After(begins),
+        };
         let fits = |added: Duration| match added <= room {
             true => Ok(()),
             false => Err(DropReason::QueueFull),
@@ -92,7 +112,7 @@ impl Backlog {
                     frames: (chunk.data.len() / (2 * channels.max(1))) as u64,
                 };
                 fits(piece.duration())?;
-                self.append(&piece, now);
+                self.append(&piece, begins, now);
             }
             SampleFormat::Opus => {
                 let piece = Piece {
@@ -103,7 +123,7 @@ impl Backlog {
                     frames: opus_packet::frames(chunk.data)? as u64,
                 };
                 fits(piece.duration())?;
-                self.append(&piece, now);
+                self.append(&piece, begins, now);
             }
             SampleFormat::Mp3 => {
                 let pieces = mp3::runs(chunk.data).map(|run| Piece {
@@ -116,18 +136,20 @@ impl Backlog {
                 let pieces: Vec<Piece<'_>> = pieces.collect();
                 fits(pieces.iter().map(Piece::duration).sum())?;
                 for piece in &pieces {
-                    self.append(piece, now);
+                    self.append(piece, begins, now);
+                    begins = Begun::Behind;
                 }
             }
         }
         Ok(())
     }
 
-    fn append(&mut self, piece: &Piece<'_>, now: Instant) {
+    fn append(&mut self, piece: &Piece<'_>, begins: Begun, now: Instant) {
         self.length += piece.duration();
         match self.chunks.back_mut() {
             Some(last)
-                if piece.coding != Coding::Opus
+                if matches!(begins, Begun::Behind)
+                    && piece.coding != Coding::Opus
                     && last.coding == piece.coding
                     && (last.rate, last.channels) == (piece.rate, piece.channels)
                     && last.data.len() + piece.data.len() <= JOINED_BYTES =>
@@ -144,6 +166,7 @@ impl Backlog {
                 data: piece.data.to_vec(),
                 frames: piece.frames,
                 arrived: now,
+                begins,
             }),
         }
     }
@@ -156,14 +179,29 @@ impl Backlog {
         self.length.saturating_sub(taken)
     }
 
-    /// When the first chunk came.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.chunks.front().map(|first| first.arrived)
+    /// When the first chunk came, if it is due. Nothing plays any more: a pause before it begins now.
+    pub(super) fn due(&mut self, now: Instant) -> Option<Instant> {
+        let first = self.chunks.front_mut()?;
+        if let Begun::After(begins) = first.begins {
+            first.begins = begins.from(now);
+        }
+        let waits = matches!(first.begins, Begun::At { due, .. } if due > now);
+        (!waits).then_some(first.arrived)
     }
 
-    /// What comes next.
+    /// Where the first chunk is on the media clock, if that was said.
+    pub(super) fn begins_ms(&self) -> Option<f64> {
+        match self.chunks.front()?.begins {
+            Begun::At { media_ms, .. } => Some(media_ms),
+            _ => None,
+        }
+    }
+
+    /// What comes next without a pause.
     pub(super) fn next(&self) -> Option<Next> {
-        self.chunks.front().map(|first| match first.coding {
+        let first = self.chunks.front();
+        let first = first.filter(|first| !matches!(first.begins, Begun::After(_)));
+        first.map(|first| match first.coding {
             Coding::Opus => Next::Packet,
             Coding::Pcm | Coding::Mp3 => Next::Samples {
                 rate: first.rate,
@@ -220,6 +258,15 @@ impl Backlog {
     /// Leaves the first chunk out.
     pub(super) fn skip(&mut self) {
         self.take_first();
+    }
+}
+
+impl Begins {
+    fn from(self, now: Instant) -> Begun {
+        Begun::At {
+            media_ms: self.media_ms,
+            due: now + self.after,
+        }
     }
 }
 

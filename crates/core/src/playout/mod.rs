@@ -16,12 +16,13 @@ mod player;
 mod queue;
 mod telephone;
 mod ticker;
+mod timeline;
 mod unpacker;
 
 pub use encoder::OpusEncoder;
 pub use pipeline::{AudioPipeline, EncodedAudio, Ended, PlayoutStats, Warn};
 pub use player::Player;
-pub use queue::{Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled, TICK_FRAMES};
+pub use queue::{Begins, Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled, TICK_FRAMES};
 pub use telephone::Telephone;
 pub use ticker::{Tick, Ticker};
 

@@ -9,16 +9,18 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::player::Player;
-use super::queue::{Interrupted, Passed, PlayoutQueue, Pulled};
+use super::queue::{Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled};
 use super::telephone::Telephone;
 use super::ticker::{Tick, Ticker};
+use super::timeline::Timeline;
 use super::unpacker::Unpacker;
 use crate::codec::AudioCodec;
 use crate::config::MediaConfig;
 use crate::media::audio::check_audio;
 use crate::media::{AudioChunk, PushOutcome};
+use crate::media_clock::{self, MediaClock};
 use crate::media_pool::{Class, Next, PoolHandle, Task, TaskHandle};
-use crate::wall_clock::unix_ms;
+use crate::wall_clock::unix_ms_at;
 
 /// A packet of sound: 20 ms, or what was pushed as one.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,14 +29,20 @@ pub struct EncodedAudio {
     pub codec: AudioCodec,
     /// One packet.
     pub data: Bytes,
-    /// Where it begins on the 48 kHz clock, which runs on in silence: a multiple of 120 (2.5 ms).
-    pub sample_position: u64,
+    /// Where it begins on the media clock, in samples at [`POSITION_HZ`] since 1970: a multiple of 120 (2.5 ms). The clock
+    /// runs on in silence.
+    pub position: u64,
     /// How long it plays.
     pub length: Duration,
     /// Whether a talk-spurt begins here: the RTP marker (RFC 7587 section 4.1, RFC 3551 section 4.1).
     pub spurt_start: bool,
-    /// When it is to be heard, in ms of the Unix clock.
-    pub wall_ms: f64,
+}
+
+impl EncodedAudio {
+    /// Where the next one may begin.
+    pub fn end(&self) -> u64 {
+        self.position + (self.length.as_nanos() * u128::from(POSITION_HZ) / 1_000_000_000) as u64
+    }
 }
 
 /// What the pipeline did so far.
@@ -59,6 +67,13 @@ const AUDIBLE_LOSS: f64 = 0.01;
 /// Reports come at least every 5 s (RFC 3550, 6.2): one or two good ones are no proof yet.
 const REDUNDANCY_AFTER_LOSS: Duration = Duration::from_secs(30);
 
+/// Silence before the first sound is so late, as what is pushed piece by piece will be: packets of it must not take the
+/// place of sound on the media clock.
+const SILENCE_BEHIND_MS: f64 = 60.0;
+
+/// Packets begin at multiples of 2.5 ms: whole ticks of the clocks of Opus and G.711.
+const PLACES_HZ: u32 = 400;
+
 /// Told when everything that was pushed has been played.
 pub type Ended = Box<dyn Fn() + Send>;
 
@@ -72,7 +87,8 @@ pub struct AudioPipeline {
 }
 
 struct Shared {
-    queue: Mutex<PlayoutQueue>,
+    waiting: Mutex<Waiting>,
+    clock: Arc<Mutex<MediaClock>>,
     /// The layers that somebody listens to, a bit each.
     heard: AtomicU8,
     /// When a listener last reported loss.
@@ -85,19 +101,30 @@ struct Shared {
     failed_ticks: AtomicU64,
 }
 
+/// What was pushed, and until when that is heard.
+struct Waiting {
+    queue: PlayoutQueue,
+    timeline: Timeline,
+}
+
 impl AudioPipeline {
-    /// Plays on `pool`; `output` is called on its threads, and must not block.
+    /// Plays on `pool` by the times of `clock`; `output` is called on its threads, and must not block.
     /// Nobody is taken to listen until [`Self::set_heard`].
     pub fn spawn(
         pool: &PoolHandle,
         config: &MediaConfig,
+        clock: Arc<Mutex<MediaClock>>,
         output: Box<dyn FnMut(EncodedAudio) + Send>,
         ended: Ended,
         warn: Warn,
     ) -> io::Result<Self> {
         let player = Player::new().map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
-            queue: Mutex::new(PlayoutQueue::new(config.max_audio_queue)),
+            waiting: Mutex::new(Waiting {
+                queue: PlayoutQueue::new(config.max_audio_queue),
+                timeline: Timeline::default(),
+            }),
+            clock,
             heard: AtomicU8::new(0),
             loss: Mutex::new(None),
             chunks: AtomicU64::new(0),
@@ -113,7 +140,8 @@ impl AudioPipeline {
             player,
             telephone: None,
             unpacker: None,
-            ticker: Ticker::new(now),
+            ticker: Ticker::new(now, position_of(unix_ms_at(now) - SILENCE_BEHIND_MS)),
+            sent_until: 0,
             samples: Vec::new(),
             packets: Vec::new(),
             is_sounding: false,
@@ -130,7 +158,7 @@ impl AudioPipeline {
     /// Copies a chunk into the queue; the caller may reuse its buffer.
     pub fn push(&self, chunk: AudioChunk<'_>) -> PushOutcome {
         let outcome = match check_audio(&chunk) {
-            Ok(()) => self.shared.queue.lock().push(&chunk, Instant::now()),
+            Ok(()) => self.shared.push(&chunk, Instant::now()),
             Err(reason) => PushOutcome::Dropped(reason),
         };
         match outcome {
@@ -142,7 +170,9 @@ impl AudioPipeline {
 
     /// Drops everything that waits to be played; what plays ends as [`PlayoutQueue::interrupt`] says.
     pub fn interrupt(&self) -> Interrupted {
-        self.shared.queue.lock().interrupt()
+        let waiting = &mut *self.shared.waiting.lock();
+        waiting.timeline.clear();
+        waiting.queue.interrupt()
     }
 
     /// Says which layers somebody listens to: those are encoded, and no other. The queue plays on also for nobody.
@@ -161,7 +191,7 @@ impl AudioPipeline {
 
     /// How much waits to be played, in ms.
     pub fn queued_ms(&self) -> f64 {
-        self.shared.queue.lock().queued().as_secs_f64() * 1_000.0
+        millis(self.shared.waiting.lock().queue.queued())
     }
 
     /// What was done so far.
@@ -177,6 +207,24 @@ impl AudioPipeline {
     }
 }
 
+impl Shared {
+    fn push(&self, chunk: &AudioChunk<'_>, now: Instant) -> PushOutcome {
+        let Waiting { queue, timeline } = &mut *self.waiting.lock();
+        let queued = queue.queued();
+        let begins = timeline.place(
+            &mut self.clock.lock(),
+            chunk.timestamp_ms,
+            unix_ms_at(now),
+            !queued.is_zero(),
+        );
+        let outcome = queue.push(chunk, begins, now);
+        if outcome == PushOutcome::Queued {
+            timeline.add(begins, queue.queued().saturating_sub(queued));
+        }
+        outcome
+    }
+}
+
 /// What runs on the pool.
 struct Worker {
     shared: Arc<Shared>,
@@ -186,6 +234,8 @@ struct Worker {
     /// While they listen to passed packets.
     unpacker: Option<Unpacker>,
     ticker: Ticker,
+    /// Where the last packet ended: the next one does not begin before.
+    sent_until: u64,
     samples: Vec<f32>,
     packets: Vec<Passed>,
     /// The last tick was not silence.
@@ -222,10 +272,9 @@ impl Task for Worker {
 
 impl Worker {
     fn tick(&mut self, now: Instant) {
-        let tick = self.ticker.tick(now);
-        let shared = &self.shared;
-        shared.skipped_ticks.fetch_add(tick.skipped, Relaxed);
-        let sound = self.pull(&tick);
+        let mut tick = self.ticker.tick(now);
+        self.shared.skipped_ticks.fetch_add(tick.skipped, Relaxed);
+        let sound = self.pull(&mut tick);
         let shared = &self.shared;
         if sound.begins_spurt() {
             shared.spurts.fetch_add(1, Relaxed);
@@ -234,13 +283,11 @@ impl Worker {
         if std::mem::replace(&mut self.is_sounding, is_sounding) && !is_sounding {
             (self.ended)();
         }
-        let wall_ms = unix_ms() - millis(now.saturating_duration_since(tick.at));
         let heard = shared.heard.load(Relaxed);
         let redundant = (*shared.loss.lock())
             .is_some_and(|at| now.saturating_duration_since(at) < REDUNDANCY_AFTER_LOSS);
-        let played = (self.player.set_redundant(redundant)).and_then(|()| {
-            self.play_opus(sound, &tick, wall_ms, heard & bit(AudioCodec::Opus) != 0)
-        });
+        let played = (self.player.set_redundant(redundant))
+            .and_then(|()| self.play_opus(sound, &tick, heard & bit(AudioCodec::Opus) != 0));
         if let Err(error) = played {
             self.on_failure(&error);
         }
@@ -250,49 +297,50 @@ impl Worker {
             .filter(is_heard);
         if telephone.clone().next().is_none() {
             (self.telephone, self.unpacker) = (None, None);
-        } else if let Err(error) = self.play_telephone(sound, &tick, wall_ms, telephone) {
+        } else if let Err(error) = self.play_telephone(sound, &tick, telephone) {
             self.on_failure(&error);
         }
     }
 
-    /// Fetches what this tick plays.
-    fn pull(&mut self, tick: &Tick) -> Sound {
-        let mut queue = self.shared.queue.lock();
-        if let Some(spurt_start) = queue.pass(tick.at, &mut self.packets) {
-            return Sound::Packets { spurt_start };
+    /// Fetches what this tick plays, and gives it its place on the media clock.
+    fn pull(&mut self, tick: &mut Tick) -> Sound {
+        let queue = &mut self.shared.waiting.lock().queue;
+        let sound = match queue.pass(tick.at, &mut self.packets) {
+            Some(spurt_start) => Sound::Packets { spurt_start },
+            None => match queue.pull(tick.at, &mut self.samples) {
+                Some(pulled) => Sound::Samples(pulled),
+                None => Sound::Silence,
+            },
+        };
+        if let Some(begun_ms) = queue.take_begun_ms() {
+            tick.position = position_of(begun_ms).max(self.sent_until);
+            self.ticker.move_to(tick.position);
         }
-        match queue.pull(tick.at, &mut self.samples) {
-            Some(pulled) => Sound::Samples(pulled),
-            None => Sound::Silence,
-        }
+        sound
     }
 
-    fn play_opus(
-        &mut self,
-        sound: Sound,
-        tick: &Tick,
-        wall_ms: f64,
-        is_heard: bool,
-    ) -> Result<(), opus::Error> {
+    fn play_opus(&mut self, sound: Sound, tick: &Tick, is_heard: bool) -> Result<(), opus::Error> {
         let Self {
             shared,
             player,
             output,
+            sent_until,
             ..
         } = self;
-        let mut send = |audio| {
+        let mut send = |audio: EncodedAudio| {
             shared.packets.fetch_add(1, Relaxed);
+            *sent_until = audio.end().max(*sent_until);
             output(audio);
         };
         let samples = match sound {
             Sound::Packets { spurt_start } => {
                 let (packets, at) = (&self.packets, tick.position);
-                return player.pass(packets, spurt_start, at, wall_ms, is_heard, send);
+                return player.pass(packets, spurt_start, at, is_heard, send);
             }
             Sound::Samples(pulled) => Some((pulled, self.samples.as_slice())),
             Sound::Silence => None,
         };
-        let played = player.play(samples, tick.position, wall_ms, is_heard)?;
+        let played = player.play(samples, tick.position, is_heard)?;
         played.into_iter().for_each(&mut send);
         Ok(())
     }
@@ -301,7 +349,6 @@ impl Worker {
         &mut self,
         sound: Sound,
         tick: &Tick,
-        wall_ms: f64,
         codecs: impl Iterator<Item = AudioCodec>,
     ) -> Result<(), String> {
         let samples = match sound {
@@ -321,8 +368,9 @@ impl Worker {
             Some(telephone) => telephone,
             telephone => telephone.insert(Telephone::new().map_err(|error| error.to_string())?),
         };
-        let played = telephone.play(samples, tick.position, wall_ms, codecs, |audio| {
+        let played = telephone.play(samples, tick.position, codecs, |audio| {
             self.shared.packets.fetch_add(1, Relaxed);
+            self.sent_until = audio.end().max(self.sent_until);
             (self.output)(audio);
         });
         played.map_err(|error| error.to_string())
@@ -344,6 +392,11 @@ impl Sound {
             Self::Packets { spurt_start } => spurt_start,
         }
     }
+}
+
+/// A place on the media clock where a packet may begin: a multiple of 2.5 ms.
+fn position_of(media_ms: f64) -> u64 {
+    media_clock::ticks(media_ms, PLACES_HZ) * u64::from(POSITION_HZ / PLACES_HZ)
 }
 
 fn bit(codec: AudioCodec) -> u8 {

@@ -57,8 +57,7 @@ impl Player {
     pub fn play(
         &mut self,
         sound: Option<(Pulled, &[f32])>,
-        sample_position: u64,
-        wall_ms: f64,
+        position: u64,
         heard: bool,
     ) -> Result<Option<EncodedAudio>, opus::Error> {
         let returned = heard && !self.heard;
@@ -94,10 +93,9 @@ impl Player {
         Ok(Some(EncodedAudio {
             codec: AudioCodec::Opus,
             data,
-            sample_position,
+            position,
             length: TICK,
             spurt_start,
-            wall_ms,
         }))
     }
 
@@ -106,8 +104,7 @@ impl Player {
         &mut self,
         packets: &[Passed],
         spurt_start: bool,
-        sample_position: u64,
-        wall_ms: f64,
+        position: u64,
         heard: bool,
         mut output: impl FnMut(EncodedAudio),
     ) -> Result<(), opus::Error> {
@@ -119,14 +116,12 @@ impl Player {
         }
         (self.quiet_ticks, self.silent_ticks) = (0, 0);
         for packet in packets.iter().filter(|_| heard) {
-            let behind_ms = packet.at as f64 * 1_000.0 / f64::from(POSITION_HZ);
             output(EncodedAudio {
                 codec: AudioCodec::Opus,
                 data: packet.data.clone(),
-                sample_position: sample_position + packet.at as u64,
+                position: position + packet.at as u64,
                 length: Duration::from_secs(packet.frames as u64) / POSITION_HZ,
                 spurt_start: std::mem::take(&mut self.marker),
-                wall_ms: wall_ms + behind_ms,
             });
         }
         Ok(())

@@ -28,11 +28,11 @@ pub(super) const TICKS_A_SECOND: usize = 50;
 /// them starts anew at a higher rate, which is heard for 150 ms.
 pub(super) const RATES: [u32; 3] = [16_000, 24_000, 48_000];
 
-/// Playing starts with this much queued: three 20 ms chunks, of which a source may run 20 ms late without
-/// a gap; a whole utterance starts at the next tick.
-const START_QUEUED: Duration = Duration::from_millis(60);
-/// Playing also starts when the oldest chunk has waited this long, so that a short sound is played at all.
+/// Playing starts when the oldest chunk has waited this long: a source that pushes piece by piece in real time may then run
+/// so late without a gap.
 const START_WAITED: Duration = Duration::from_millis(40);
+/// With this much queued nobody need wait: a whole utterance starts at the next tick.
+const START_QUEUED: Duration = Duration::from_millis(250);
 /// The ends of a talk-spurt are faded over 5 ms, a quarter of a tick. So much is held back while it plays, so that
 /// there is always something to fade when the source runs dry in mid-word.
 const FADES_A_TICK: usize = 4;
@@ -50,6 +50,17 @@ pub struct PlayoutQueue {
     state: State,
     /// Of this talk-spurt.
     played: Duration,
+    /// Where it began on the media clock, until that was asked.
+    begun_ms: Option<f64>,
+}
+
+/// When a chunk is to be heard that does not simply follow what is queued.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Begins {
+    /// On the media clock, in ms.
+    pub media_ms: f64,
+    /// How long after what is queued; if nothing is, from now on.
+    pub after: Duration,
 }
 
 /// What a tick plays.
@@ -117,13 +128,21 @@ impl PlayoutQueue {
             stereo: 0,
             state: State::Idle,
             played: Duration::ZERO,
+            begun_ms: None,
         }
     }
 
-    /// Takes a chunk that [`crate::media::audio::check_audio`] accepts, whole or not at all.
-    pub fn push(&mut self, chunk: &AudioChunk<'_>, now: Instant) -> PushOutcome {
-        let room = self.limit.saturating_sub(self.queued());
-        match self.backlog.push(chunk, room, now) {
+    /// Takes a chunk that [`crate::media::audio::check_audio`] accepts, whole or not at all. Without `begins` it follows what
+    /// is queued, or is played as soon as may be.
+    pub fn push(
+        &mut self,
+        chunk: &AudioChunk<'_>,
+        begins: Option<Begins>,
+        now: Instant,
+    ) -> PushOutcome {
+        let queued = self.queued();
+        let (room, is_first) = (self.limit.saturating_sub(queued), queued.is_zero());
+        match self.backlog.push(chunk, begins, is_first, room, now) {
             Ok(()) => PushOutcome::Queued,
             Err(reason) => PushOutcome::Dropped(reason),
         }
@@ -133,11 +152,18 @@ impl PlayoutQueue {
     /// not packets that play now. Then [`Self::pull`] has what does.
     pub fn pass(&mut self, now: Instant, out: &mut Vec<Passed>) -> Option<bool> {
         out.clear();
-        let (spurt_start, mut ahead) = match self.state {
-            State::Passing { ahead } => (false, ahead),
-            State::Idle if self.may_start(now) => (true, 0),
-            _ => return None,
+        let spurt_start = self.state == State::Idle;
+        let mut ahead = match self.state {
+            State::Passing { ahead } => ahead,
+            State::Idle => 0,
+            State::Playing | State::Ending => return None,
         };
+        if spurt_start {
+            if !self.may_start(now) {
+                return None;
+            }
+            self.begun_ms = self.backlog.begins_ms();
+        }
         while ahead < TICK_FRAMES
             && let Some((data, frames)) = self.backlog.take_packet()
         {
@@ -167,6 +193,9 @@ impl PlayoutQueue {
         let spurt_start = self.state == State::Idle;
         if spurt_start && !self.may_start(now) || matches!(self.state, State::Passing { .. }) {
             return None;
+        }
+        if spurt_start {
+            self.begun_ms = self.backlog.begins_ms();
         }
         if self.state != State::Ending {
             self.state = State::Playing;
@@ -246,10 +275,15 @@ impl PlayoutQueue {
         }
     }
 
-    fn may_start(&self, now: Instant) -> bool {
-        self.backlog.oldest().is_some_and(|oldest| {
+    /// Where on the media clock the talk-spurt began whose first tick was taken just now; once, if that was said.
+    pub fn take_begun_ms(&mut self) -> Option<f64> {
+        self.begun_ms.take()
+    }
+
+    fn may_start(&mut self, now: Instant) -> bool {
+        self.backlog.due(now).is_some_and(|arrived| {
             self.backlog.length() >= START_QUEUED
-                || now.saturating_duration_since(oldest) >= START_WAITED
+                || now.saturating_duration_since(arrived) >= START_WAITED
         })
     }
 

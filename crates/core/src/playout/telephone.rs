@@ -50,8 +50,7 @@ impl Telephone {
     pub fn play(
         &mut self,
         sound: Option<(Pulled, &[f32])>,
-        sample_position: u64,
-        wall_ms: f64,
+        position: u64,
         codecs: impl IntoIterator<Item = AudioCodec>,
         mut output: impl FnMut(EncodedAudio),
     ) -> Result<(), DropReason> {
@@ -94,10 +93,9 @@ impl Telephone {
             output(EncodedAudio {
                 codec,
                 data: Bytes::from(data),
-                sample_position,
+                position,
                 length: TICK,
                 spurt_start,
-                wall_ms,
             });
         }
         self.ready.drain(..TICK_SAMPLES);
@@ -135,9 +133,7 @@ mod tests {
             let mut packets = Vec::new();
             let sound = Some((MONO, samples.as_slice()));
             telephone
-                .play(sound, n as u64 * 960, 0.0, BOTH, |packet| {
-                    packets.push(packet)
-                })
+                .play(sound, n as u64 * 960, BOTH, |packet| packets.push(packet))
                 .unwrap();
             let [first, second] = &packets[..] else {
                 panic!("{packets:?}")
@@ -145,7 +141,7 @@ mod tests {
             assert_eq!((first.codec, second.codec), (BOTH[0], BOTH[1]));
             assert_eq!((first.data.len(), second.data.len()), (160, 160));
             assert_eq!(
-                (first.spurt_start, first.sample_position),
+                (first.spurt_start, first.position),
                 (n == 0, n as u64 * 960)
             );
             mu.extend(first.data.iter().map(|code| Law::Mu.decode(*code)));
@@ -173,9 +169,7 @@ mod tests {
             let mut packets = Vec::new();
             let sound = sound.then_some((MONO, samples.as_slice()));
             telephone
-                .play(sound, 0, 0.0, [AudioCodec::Pcmu], |packet| {
-                    packets.push(packet)
-                })
+                .play(sound, 0, [AudioCodec::Pcmu], |packet| packets.push(packet))
                 .unwrap();
             packets.first().map(|packet| packet.spurt_start)
         };

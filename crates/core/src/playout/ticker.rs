@@ -20,18 +20,18 @@ pub struct Ticker {
 pub struct Tick {
     /// When it was due.
     pub at: Instant,
-    /// Its place on the 48 kHz clock.
+    /// Its place on the media clock, at 48 kHz.
     pub position: u64,
     /// Ticks that were left out before it; the clock counts them.
     pub skipped: u64,
 }
 
 impl Ticker {
-    /// The first tick is due at `start`.
-    pub fn new(start: Instant) -> Self {
+    /// The first tick is due at `start`, and plays what is at `position`.
+    pub fn new(start: Instant, position: u64) -> Self {
         Self {
             next: start,
-            position: 0,
+            position,
         }
     }
 
@@ -59,6 +59,11 @@ impl Ticker {
         self.position += TICK_FRAMES as u64;
         tick
     }
+
+    /// Has the tick that was taken last play what is at `position`, and those after it what follows.
+    pub fn move_to(&mut self, position: u64) {
+        self.position = position + TICK_FRAMES as u64;
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +75,7 @@ mod tests {
     #[test]
     fn lateness_does_not_add_up() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(start);
+        let mut ticker = Ticker::new(start, 0);
         for n in 0..1_000 {
             let tick = ticker.tick(start + 20 * n * MS + (n % 7) * MS);
             assert_eq!(tick.at, start + 20 * n * MS);
@@ -81,7 +86,7 @@ mod tests {
     #[test]
     fn a_short_stall_is_caught_up_and_a_long_one_is_left_out() {
         let start = Instant::now();
-        let mut ticker = Ticker::new(start);
+        let mut ticker = Ticker::new(start, 0);
         assert_eq!(ticker.tick(start + 190 * MS).skipped, 0);
         assert_eq!(ticker.deadline(), start + 20 * MS);
         let tick = ticker.tick(start + 1_050 * MS);

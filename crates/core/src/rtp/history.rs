@@ -52,7 +52,7 @@ mod tests {
         for n in 0..3_000u32 {
             history.push(
                 packetizer
-                    .sound(n.to_be_bytes().to_vec().into(), 0, 0.0, false)
+                    .sound(n.to_be_bytes().to_vec().into(), 0, false)
                     .unwrap(),
             );
         }

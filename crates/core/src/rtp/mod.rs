@@ -3,7 +3,6 @@
 //! An [`AccessUnit`] is what all viewers share: one encoded frame, or 20 ms of sound, as RTP payloads with
 //! the sequence numbers and the timestamp of its layer. A viewer adds its own header and seal.
 
-mod clock;
 mod h264;
 mod history;
 mod vp8;
@@ -15,7 +14,6 @@ use bytes::Bytes;
 
 use crate::codec::VideoCodec;
 
-pub use clock::MediaClock;
 pub use history::History;
 
 /// Longest RTP payload. With the header (12), the RTX sequence number (2), the longest SRTP tag (16) and
@@ -35,10 +33,8 @@ const PICTURE_ID_EXTENDED: u8 = 0x80;
 pub struct AccessUnit {
     /// The layer's number of the first packet; never wraps. A viewer's own sequence numbers follow it.
     pub first_index: u64,
-    /// In the layer's clock, before wrapping to 32 bits.
+    /// When it is to be seen or heard: ticks of the layer's clock since 1970, before wrapping to 32 bits.
     pub timestamp: u64,
-    /// When it is to be seen or heard, in ms of the Unix clock: the other half of a sender report.
-    pub wall_ms: f64,
     /// Whether a decoder may begin here.
     pub keyframe: bool,
     /// Whether the last packet carries the RTP marker: the end of a frame, or the start of a talk spurt, whose
@@ -104,7 +100,6 @@ impl Packetizer {
         codec: VideoCodec,
         frame: &[u8],
         timestamp: u64,
-        wall_ms: f64,
         keyframe: bool,
     ) -> Option<Arc<AccessUnit>> {
         let mut payloads = Vec::with_capacity(frame.len() + frame.len() / 256 + 16);
@@ -120,7 +115,6 @@ impl Packetizer {
         let unit = self.number(AccessUnit {
             first_index: 0,
             timestamp,
-            wall_ms,
             keyframe,
             marker: true,
             payloads: payloads.into(),
@@ -135,7 +129,6 @@ impl Packetizer {
         &mut self,
         payload: Bytes,
         timestamp: u64,
-        wall_ms: f64,
         spurt_start: bool,
     ) -> Option<Arc<AccessUnit>> {
         let ends = if payload.is_empty() {
@@ -146,7 +139,6 @@ impl Packetizer {
         self.number(AccessUnit {
             first_index: 0,
             timestamp,
-            wall_ms,
             keyframe: true,
             marker: spurt_start,
             payloads: payload,
@@ -189,7 +181,7 @@ mod tests {
     fn pictures_are_numbered_in_15_bits_and_packets_without_end() {
         let mut packetizer = Packetizer::default();
         for n in 0..0x1_0010_u64 {
-            let unit = packetizer.picture(VideoCodec::Vp8, &[1; 20], 0, 0.0, n == 0);
+            let unit = packetizer.picture(VideoCodec::Vp8, &[1; 20], 0, n == 0);
             let unit = unit.unwrap();
             let id = u16::from_be_bytes([unit.payload(0).unwrap()[2], unit.payload(0).unwrap()[3]]);
             assert_eq!(u64::from(id), 0x8000 | n & 0x7fff);
@@ -201,11 +193,9 @@ mod tests {
     fn a_frame_without_anything_takes_no_number() {
         let mut packetizer = Packetizer::default();
         for codec in VideoCodec::ALL {
-            assert!(packetizer.picture(codec, &[], 0, 0.0, true).is_none());
+            assert!(packetizer.picture(codec, &[], 0, true).is_none());
         }
-        let unit = packetizer
-            .picture(VideoCodec::Vp9, &[1], 0, 0.0, false)
-            .unwrap();
+        let unit = packetizer.picture(VideoCodec::Vp9, &[1], 0, false).unwrap();
         assert_eq!((unit.first_index, unit.payload(0).unwrap()[2]), (0, 0));
     }
 }

@@ -43,7 +43,11 @@ fn packets_come_out_as_they_went_in_one_behind_the_other() {
     let lengths = [960, 120, 120, 480, 240, 960, 960, 480, 480, 240, 480];
     let (mut queue, now) = (queue(), Instant::now());
     for (number, frames) in lengths.into_iter().enumerate() {
-        let pushed = queue.push(&opus_chunk(&packet(frames, number as u8)), now);
+        let pushed = queue.push(
+            &opus_chunk(&packet(frames, number as u8)),
+            None,
+            now - WAITED,
+        );
         assert_eq!(pushed, PushOutcome::Queued);
     }
     let total: usize = lengths.iter().sum();
@@ -71,7 +75,7 @@ fn a_packet_that_outlasts_the_tick_is_waited_for() {
     let (mut queue, now) = (queue(), Instant::now());
     // 60 ms of SILK, twice.
     for number in [1, 2] {
-        queue.push(&opus_chunk(&[3 << 3, number, 0]), now);
+        queue.push(&opus_chunk(&[3 << 3, number, 0]), None, now - WAITED);
     }
     let mut passed = Vec::new();
     let counts: Vec<usize> = (0..6)
@@ -88,11 +92,11 @@ fn a_packet_that_outlasts_the_tick_is_waited_for() {
 fn packets_and_samples_are_played_in_turn() {
     let (mut queue, now) = (queue(), Instant::now());
     let samples = to_bytes(&[9_000; 1_600]);
-    queue.push(&chunk(&samples, 16_000, 1), now);
+    queue.push(&chunk(&samples, 16_000, 1), None, now - WAITED);
     for number in 0..5 {
-        queue.push(&opus_chunk(&packet(960, number)), now);
+        queue.push(&opus_chunk(&packet(960, number)), None, now - WAITED);
     }
-    queue.push(&chunk(&samples, 16_000, 1), now);
+    queue.push(&chunk(&samples, 16_000, 1), None, now - WAITED);
     assert_eq!(queue.queued(), Duration::from_millis(300));
     let (mut passed, mut tick, mut order) = (Vec::new(), Vec::new(), String::new());
     for _ in 0..15 {
@@ -112,7 +116,7 @@ fn packets_and_samples_are_played_in_turn() {
 fn an_interruption_ends_packets_with_the_one_that_plays() {
     let (mut queue, now) = (queue(), Instant::now());
     for number in 0..50 {
-        queue.push(&opus_chunk(&packet(960, number)), now);
+        queue.push(&opus_chunk(&packet(960, number)), None, now);
     }
     let mut passed = Vec::new();
     for _ in 0..3 {
@@ -128,13 +132,17 @@ fn an_interruption_ends_packets_with_the_one_that_plays() {
 fn an_interrupted_packet_is_played_to_its_end_before_anything_else() {
     let (mut queue, now) = (queue(), Instant::now());
     // 60 ms of SILK.
-    queue.push(&opus_chunk(&[3 << 3, 1, 0]), now);
-    queue.push(&opus_chunk(&packet(960, 2)), now);
+    queue.push(&opus_chunk(&[3 << 3, 1, 0]), None, now - WAITED);
+    queue.push(&opus_chunk(&packet(960, 2)), None, now - WAITED);
     let (mut passed, mut tick) = (Vec::new(), Vec::new());
     queue.pass(now, &mut passed).unwrap();
     let cut = queue.interrupt();
     assert_eq!((cut.discarded, cut.tail), (TICK, Duration::ZERO));
-    queue.push(&chunk(&to_bytes(&[9_000; 1_600]), 16_000, 1), now);
+    queue.push(
+        &chunk(&to_bytes(&[9_000; 1_600]), 16_000, 1),
+        None,
+        now - WAITED,
+    );
     for _ in 0..2 {
         assert_eq!(queue.pass(now, &mut passed), Some(false));
         assert!(passed.is_empty());
@@ -149,10 +157,13 @@ fn a_full_queue_refuses_packets_and_mp3_as_a_whole() {
     let now = Instant::now();
     let full = PushOutcome::Dropped(DropReason::QueueFull);
     for expected in [PushOutcome::Queued, PushOutcome::Queued, full.clone()] {
-        assert_eq!(queue.push(&opus_chunk(&packet(960, 0)), now), expected);
+        assert_eq!(
+            queue.push(&opus_chunk(&packet(960, 0)), None, now),
+            expected
+        );
     }
     let (frames, _) = Framer::default().split(FILES[0].0).unwrap();
-    assert_eq!(queue.push(&mp3_chunk(&frames), now), full);
+    assert_eq!(queue.push(&mp3_chunk(&frames), None, now), full);
     assert_eq!(queue.queued(), Duration::from_millis(40));
 }
 
@@ -161,7 +172,10 @@ fn mp3_is_played_as_what_it_was_made_from() {
     for (file, layout) in FILES {
         let (frames, _) = Framer::default().split(file).unwrap();
         let (mut queue, now) = (queue(), Instant::now());
-        assert_eq!(queue.push(&mp3_chunk(&frames), now), PushOutcome::Queued);
+        assert_eq!(
+            queue.push(&mp3_chunk(&frames), None, now),
+            PushOutcome::Queued
+        );
         let length = queue.queued().as_secs_f64();
         assert!((3.0..3.2).contains(&length), "{layout:?}: {length}");
         let (mut tick, mut left, mut rate) = (Vec::new(), Vec::new(), 0);
@@ -232,10 +246,7 @@ fn what_follows_packets_is_encoded_as_after_a_pause() {
     let behind = given.iter().position(|audio| audio.data == packets[49]);
     let first = &given[behind.unwrap() + 1];
     assert!(first.spurt_start);
-    assert_eq!(
-        first.sample_position,
-        given[behind.unwrap()].sample_position + 960
-    );
+    assert_eq!(first.position, given[behind.unwrap()].position + 960);
     let mut decoder = opus::Decoder::new(48_000, opus::Channels::Mono).unwrap();
     let mut heard = Vec::new();
     for audio in &given {

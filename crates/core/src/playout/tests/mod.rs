@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -10,11 +11,14 @@ use crate::error::DropReason;
 use crate::media::audio::tests::{correlation, read_wav, residual_db, sine, to_bytes};
 use crate::media::{AudioChunk, PushOutcome, SampleFormat};
 use crate::media_pool::MediaPool;
+use crate::wall_clock::unix_ms;
 
 mod compressed;
 
 const MS: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_millis(20);
+/// What was pushed so long ago waits for nothing more.
+const WAITED: Duration = Duration::from_millis(40);
 
 fn chunk(data: &[u8], sample_rate: u32, channels: u32) -> AudioChunk<'_> {
     AudioChunk {
@@ -52,7 +56,8 @@ fn pipeline_for(codecs: &[AudioCodec]) -> (AudioPipeline, Receiver<EncodedAudio>
     let pool = MediaPool::new(1).unwrap();
     let (ended, warn) = (Box::new(|| ()), Box::new(|_| ()));
     let config = MediaConfig::default();
-    let pipeline = AudioPipeline::spawn(&pool.handle(), &config, output, ended, warn).unwrap();
+    let pipeline =
+        AudioPipeline::spawn(&pool.handle(), &config, Arc::default(), output, ended, warn).unwrap();
     pipeline.set_heard(codecs);
     (pipeline, packets, pool)
 }
@@ -61,7 +66,7 @@ fn push_irregularly(queue: &mut PlayoutQueue, samples: &[i16], rate: u32, now: I
     let (mut rest, mut size) = (samples, 7);
     while !rest.is_empty() {
         let (piece, later) = rest.split_at(size.min(rest.len()));
-        let outcome = queue.push(&chunk(&to_bytes(piece), rate, 1), now);
+        let outcome = queue.push(&chunk(&to_bytes(piece), rate, 1), None, now);
         assert_eq!(outcome, PushOutcome::Queued);
         (rest, size) = (later, size * 31 % 2_003 + 1);
     }
@@ -119,7 +124,7 @@ fn speech_survives_the_queue_and_opus() {
 fn a_whole_utterance_starts_at_the_next_tick_and_its_end_is_padded() {
     let (mut queue, now) = (queue(), Instant::now());
     let data = to_bytes(&vec![10_000; 24_000 * 3 + 240]);
-    queue.push(&chunk(&data, 24_000, 1), now);
+    queue.push(&chunk(&data, 24_000, 1), None, now);
     assert_eq!(queue.queued(), Duration::from_millis(3_010));
     let mut tick = Vec::new();
     let first = queue.pull(now, &mut tick).unwrap();
@@ -131,10 +136,36 @@ fn a_whole_utterance_starts_at_the_next_tick_and_its_end_is_padded() {
 }
 
 #[test]
+fn sound_begins_when_it_is_due_and_pauses_as_long_as_it_is_to() {
+    let (mut queue, now) = (queue(), Instant::now());
+    let data = to_bytes(&[9_000; 320]);
+    let begins = |media_ms, after: Duration| Some(Begins { media_ms, after });
+    let push = |queue: &mut PlayoutQueue, begins| {
+        let pushed = queue.push(&chunk(&data, 16_000, 1), begins, now);
+        assert_eq!(pushed, PushOutcome::Queued);
+    };
+    push(&mut queue, begins(5_000.0, 100 * MS));
+    push(&mut queue, None);
+    push(&mut queue, begins(5_100.0, 60 * MS));
+    let mut tick = Vec::new();
+    let mut played = Vec::new();
+    for n in 0..20 {
+        let pulled = queue.pull(now + n * TICK, &mut tick);
+        let begun = queue.take_begun_ms();
+        assert_eq!(begun.is_some(), pulled.is_some_and(|tick| tick.spurt_start));
+        if pulled.is_some() {
+            played.push((n, begun));
+        }
+    }
+    let begins = [(5, Some(5_000.0)), (6, None), (10, Some(5_100.0))];
+    assert_eq!(played, begins);
+}
+
+#[test]
 fn a_short_sound_waits_40_ms_for_more() {
     let (mut queue, now) = (queue(), Instant::now());
     let mut tick = Vec::new();
-    queue.push(&chunk(&to_bytes(&[9_000; 160]), 16_000, 1), now);
+    queue.push(&chunk(&to_bytes(&[9_000; 160]), 16_000, 1), None, now);
     assert_eq!(queue.pull(now + 39 * MS, &mut tick), None);
     assert!(queue.pull(now + 40 * MS, &mut tick).unwrap().spurt_start);
     assert!(tick[80] > 0.2 && tick[160] == 0.0);
@@ -153,7 +184,7 @@ proptest! {
         for at in 0..=1_980 {
             let now = start + at * MS;
             while pushed < 100 && pushed as u32 * 20 + jitter[pushed] <= at {
-                queue.push(&chunk(&data, rate, 1), now);
+                queue.push(&chunk(&data, rate, 1), None, now);
                 pushed += 1;
             }
             if at % 20 == phase {
@@ -179,7 +210,7 @@ fn a_source_that_runs_dry_never_clicks_and_goes_on_in_order() {
         if n % 7 < 4 {
             let (piece, later) = rest.split_at(rest.len().min(1_111));
             if !piece.is_empty() {
-                queue.push(&chunk(&to_bytes(piece), 48_000, 1), now);
+                queue.push(&chunk(&to_bytes(piece), 48_000, 1), None, now);
             }
             rest = later;
         }
@@ -201,9 +232,13 @@ fn a_source_that_runs_dry_never_clicks_and_goes_on_in_order() {
 #[test]
 fn formats_may_follow_each_other() {
     let (mut queue, now) = (queue(), Instant::now());
-    queue.push(&chunk(&to_bytes(&[5_000; 1_600]), 16_000, 1), now);
-    queue.push(&chunk(&to_bytes(&[-5_000; 2 * 4_410]), 44_100, 2), now);
-    queue.push(&chunk(&to_bytes(&[5_000; 4_800]), 48_000, 1), now);
+    queue.push(&chunk(&to_bytes(&[5_000; 1_600]), 16_000, 1), None, now);
+    queue.push(
+        &chunk(&to_bytes(&[-5_000; 2 * 4_410]), 44_100, 2),
+        None,
+        now,
+    );
+    queue.push(&chunk(&to_bytes(&[5_000; 4_800]), 48_000, 1), None, now);
     assert_eq!(queue.queued(), Duration::from_millis(300));
     let (mut tick, mut signs, mut channels) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..15 {
@@ -276,7 +311,7 @@ fn another_sample_rate_in_mid_word_is_heard_as_neither_a_click_nor_a_gap() {
 fn packets_have_a_redundant_copy_while_a_listener_loses_some() {
     let (speech, rate) = read_wav("speech-24k.wav");
     let (mut queue, now) = (queue(), Instant::now());
-    queue.push(&chunk(&to_bytes(&speech), rate, 1), now);
+    queue.push(&chunk(&to_bytes(&speech), rate, 1), None, now);
     let (played, rate) = play(&mut queue, now);
     let mut encoder = OpusEncoder::new().unwrap();
     let mut copies = |redundant| {
@@ -322,16 +357,16 @@ fn a_full_queue_refuses_and_drains() {
     let (now, data) = (Instant::now(), to_bytes(&[0; 2 * 960]));
     for n in 0..5 {
         assert_eq!(
-            queue.push(&chunk(&data, 48_000, 2), now),
+            queue.push(&chunk(&data, 48_000, 2), None, now),
             PushOutcome::Queued,
             "{n}"
         );
     }
     let full = PushOutcome::Dropped(DropReason::QueueFull);
-    assert_eq!(queue.push(&chunk(&data, 48_000, 2), now), full);
-    queue.pull(now, &mut Vec::new());
+    assert_eq!(queue.push(&chunk(&data, 48_000, 2), None, now), full);
+    queue.pull(now + WAITED, &mut Vec::new());
     assert_eq!(
-        queue.push(&chunk(&data, 48_000, 2), now),
+        queue.push(&chunk(&data, 48_000, 2), None, now),
         PushOutcome::Queued
     );
 }
@@ -343,7 +378,7 @@ fn an_interruption_fades_out_and_what_is_pushed_next_begins_clean() {
     let nothing = Interrupted::default();
     assert_eq!(queue.interrupt(), nothing);
     let old = to_bytes(&sine(200.0, 0.9, 48_000, 48_000));
-    queue.push(&chunk(&old, 48_000, 1), now);
+    queue.push(&chunk(&old, 48_000, 1), None, now);
     for _ in 0..10 {
         assert!(queue.pull(now, &mut tick).is_some());
         now += TICK;
@@ -352,7 +387,7 @@ fn an_interruption_fades_out_and_what_is_pushed_next_begins_clean() {
     assert_eq!((cut.played, cut.tail), (10 * TICK, TICK));
     assert_eq!(cut.played + cut.discarded, Duration::from_secs(1));
     let new = to_bytes(&vec![9_000; 4_800]);
-    queue.push(&chunk(&new, 48_000, 1), now);
+    queue.push(&chunk(&new, 48_000, 1), None, now - WAITED);
     let mut heard = tick.clone();
     assert!(!queue.pull(now, &mut tick).unwrap().spurt_start);
     assert!(tick[240..].iter().all(|sample| *sample == 0.0));
@@ -369,7 +404,7 @@ fn an_interruption_fades_out_and_what_is_pushed_next_begins_clean() {
 
     // What has not begun is dropped without a sound.
     let mut queue = self::queue();
-    queue.push(&chunk(&old, 48_000, 1), now);
+    queue.push(&chunk(&old, 48_000, 1), None, now);
     let discarded = Duration::from_secs(1);
     assert_eq!(
         queue.interrupt(),
@@ -396,17 +431,11 @@ fn the_marker_is_on_the_first_packet_and_silence_sends_ever_fewer() {
         Some((pulled, voice.as_slice()))
     };
     for n in 0..10 {
-        let packet = player
-            .play(sound(n == 0), n * 960, 0.0, true)
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            (packet.spurt_start, packet.sample_position),
-            (n == 0, n * 960)
-        );
+        let packet = player.play(sound(n == 0), n * 960, true).unwrap().unwrap();
+        assert_eq!((packet.spurt_start, packet.position), (n == 0, n * 960));
     }
     let silent: Vec<bool> = (10..1_310)
-        .map(|n| player.play(None, n * 960, 0.0, true).unwrap().is_some())
+        .map(|n| player.play(None, n * 960, true).unwrap().is_some())
         .collect();
     let sent = |ticks: std::ops::Range<usize>| silent[ticks].iter().filter(|&&sent| sent).count();
     assert!((12..=13).contains(&sent(50..300)), "in 5 s of conversation");
@@ -415,7 +444,7 @@ fn the_marker_is_on_the_first_packet_and_silence_sends_ever_fewer() {
     assert!(gap < Some(250), "{gap:?} ticks without a packet");
     assert!(
         player
-            .play(sound(true), 0, 0.0, true)
+            .play(sound(true), 0, true)
             .unwrap()
             .unwrap()
             .spurt_start
@@ -434,11 +463,11 @@ fn packets_stop_only_after_one_that_says_so() {
     let packets: Vec<_> = (0..60)
         .filter_map(|n| {
             let sound = (n < 10).then_some((pulled, voice.as_slice()));
-            player.play(sound, n * 960, 0.0, true).unwrap()
+            player.play(sound, n * 960, true).unwrap()
         })
         .collect();
     for pair in packets.windows(2) {
-        if pair[1].sample_position - pair[0].sample_position > 960 {
+        if pair[1].position - pair[0].position > 960 {
             assert!(pair[0].data.len() <= 2, "a gap after {:?}", pair[0]);
         }
     }
@@ -454,17 +483,11 @@ fn nothing_is_encoded_while_nobody_listens() {
         spurt_start: false,
     };
     let sound = Some((pulled, samples.as_slice()));
-    assert_eq!(player.play(sound, 0, 0.0, false).unwrap(), None);
-    assert!(
-        player
-            .play(sound, 960, 0.0, true)
-            .unwrap()
-            .unwrap()
-            .spurt_start
-    );
+    assert_eq!(player.play(sound, 0, false).unwrap(), None);
+    assert!(player.play(sound, 960, true).unwrap().unwrap().spurt_start);
     assert!(
         !player
-            .play(sound, 1_920, 0.0, true)
+            .play(sound, 1_920, true)
             .unwrap()
             .unwrap()
             .spurt_start
@@ -476,7 +499,12 @@ fn the_pipeline_plays_at_real_time_and_stops_at_once() {
     let (pipeline, packets, _pool) = pipeline_for(&[AudioCodec::Opus]);
     let (speech, rate) = read_wav("speech-24k.wav");
     let data = to_bytes(&speech[..rate as usize / 2]);
-    assert_eq!(pipeline.push(chunk(&data, rate, 1)), PushOutcome::Queued);
+    let stamped_ms = (unix_ms() / 5.0).floor() * 5.0;
+    let stamped = AudioChunk {
+        timestamp_ms: stamped_ms,
+        ..chunk(&data, rate, 1)
+    };
+    assert_eq!(pipeline.push(stamped), PushOutcome::Queued);
     assert_eq!(
         pipeline.push(chunk(&data, 0, 1)),
         PushOutcome::Dropped(DropReason::BadSampleRate(0))
@@ -499,17 +527,14 @@ fn the_pipeline_plays_at_real_time_and_stops_at_once() {
     assert!(stopping.elapsed() < Duration::from_millis(500));
     let packets: Vec<EncodedAudio> = packets.iter().collect();
     assert!(packets.len() > 20);
-    assert!(
-        packets
-            .iter()
-            .all(|packet| packet.sample_position % 960 == 0)
+    assert!(packets.iter().all(|packet| packet.position % 120 == 0));
+    assert!((packets.windows(2)).all(|pair| pair[1].position >= pair[0].end()));
+    let begins = packets.iter().find(|packet| packet.spurt_start).unwrap();
+    assert_eq!(
+        begins.position,
+        (stamped_ms * 48.0) as u64,
+        "when it was stamped"
     );
-    for pair in packets.windows(2) {
-        let samples = (pair[1].sample_position - pair[0].sample_position) as f64;
-        assert!(samples > 0.0);
-        // The wall clock may be slewed, and be read late once; the deadlines are exact.
-        assert!((pair[1].wall_ms - pair[0].wall_ms - samples / 48.0).abs() < 20.0);
-    }
 }
 
 /// `cargo test --release -p avatar-core playout -- --ignored --nocapture`
@@ -519,7 +544,7 @@ fn one_tick_is_cheap() {
     let (speech, rate) = read_wav("speech-24k.wav");
     let (mut queue, mut now) = (queue(), Instant::now());
     let pushed = Instant::now();
-    queue.push(&chunk(&to_bytes(&speech), rate, 1), now);
+    queue.push(&chunk(&to_bytes(&speech), rate, 1), None, now);
     println!("push {:?}", pushed.elapsed());
     let mut encoder = OpusEncoder::new().unwrap();
     let (mut tick, mut pulls, mut encodes) = (Vec::new(), Vec::new(), Vec::new());

@@ -13,7 +13,8 @@ use super::rtcp::{SenderInfo, sender_report};
 use super::sdp::{SendTrack, Ssrcs};
 use super::srtp::{RTP_HEADER, Sealer};
 use crate::codec::{AudioCodec, Layer, VideoCodec};
-use crate::rtp::{AccessUnit, History, MediaClock};
+use crate::media_clock;
+use crate::rtp::{AccessUnit, History};
 
 use self::sender::Sender;
 
@@ -238,14 +239,8 @@ impl Outlet {
     }
 
     /// Sends sender reports, if any are due, in one compound packet: once a second while media flows, and as soon as
-    /// a track begins. `newest` gives each layer's last access unit; a report extends its clock to `now_ms`.
-    pub(super) fn report<'a>(
-        &mut self,
-        now: Instant,
-        now_ms: f64,
-        newest: impl Fn(Layer) -> Option<&'a AccessUnit>,
-        wire: &impl Wire,
-    ) {
+    /// a track begins. `now_ms` is the same moment on the media clock, of which every track's RTP clock is made.
+    pub(super) fn report(&mut self, now: Instant, now_ms: f64, wire: &impl Wire) {
         let senders = [&mut self.video, &mut self.audio];
         let is_due = now >= self.next_report;
         let due = |sender: &Sender| sender.has_news() && is_due || sender.is_unreported();
@@ -260,16 +255,11 @@ impl Outlet {
         let mut compound = Vec::new();
         let has_news = |sender: &&mut Sender| sender.has_news() || sender.is_unreported();
         for sender in senders.into_iter().flatten().filter(has_news) {
-            let Some(unit) = newest(sender.layer) else {
-                continue;
-            };
             sender.mark_reported();
-            let clock_hz = sender.layer.clock_hz();
-            let since = MediaClock::ticks((now_ms - unit.wall_ms).max(0.0), clock_hz);
             compound.extend(sender_report(&SenderInfo {
                 ssrc: sender.ssrc,
-                wall_ms: now_ms.max(unit.wall_ms),
-                rtp_time: (unit.timestamp + since) as u32,
+                wall_ms: now_ms,
+                rtp_time: media_clock::ticks(now_ms, sender.layer.clock_hz()) as u32,
                 packets: sender.packets,
                 octets: sender.octets,
             }));

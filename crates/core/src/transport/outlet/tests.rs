@@ -115,13 +115,7 @@ impl Rig {
     fn frame(&mut self, keyframe: bool) {
         let unit = self
             .packetizer
-            .picture(
-                VideoCodec::H264,
-                &[0, 0, 0, 1, 0x65, 1, 2, 3],
-                0,
-                0.0,
-                keyframe,
-            )
+            .picture(VideoCodec::H264, &[0, 0, 0, 1, 0x65, 1, 2, 3], 0, keyframe)
             .unwrap();
         let Self {
             outlet,
@@ -148,13 +142,7 @@ impl Rig {
     }
 
     fn report(&mut self) -> usize {
-        let newest = |layer| {
-            self.history
-                .newest()
-                .filter(|_| layer == H264)
-                .map(AsRef::as_ref)
-        };
-        self.outlet.report(self.now, 0.0, newest, &self.cable);
+        self.outlet.report(self.now, 0.0, &self.cable);
         self.cable.taken().len()
     }
 }

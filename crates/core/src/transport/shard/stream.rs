@@ -122,7 +122,6 @@ impl Stream {
         state.first_served = (first + 1) % state.peers.len().max(1);
         let now_ms = unix_ms();
 
-        let newest = |layer: Layer| self.layers[layer].history.newest().map(Arc::as_ref);
         let (last, first) = self.layers[layer].peers.split_at(first);
         for &key in first.iter().chain(last) {
             let Some(outlet) = members.outlet(key) else {
@@ -140,7 +139,7 @@ impl Stream {
                     .delegate
                     .keyframe_wanted(codec, KeyframeReason::LeftOut);
             }
-            outlet.report(now, now_ms, newest, sockets);
+            outlet.report(now, now_ms, sockets);
         }
     }
 
@@ -198,7 +197,7 @@ mod tests {
         let start = Instant::now();
         let mut accepts = |layer, waited_ms: u64, keyframe| {
             let unit = packetizer
-                .picture(VideoCodec::H264, &[0, 0, 1, 0x65, 1], 0, 0.0, keyframe)
+                .picture(VideoCodec::H264, &[0, 0, 1, 0x65, 1], 0, keyframe)
                 .unwrap();
             let now = start + Duration::from_millis(waited_ms);
             stream.accepts(now, start, layer, &unit)
