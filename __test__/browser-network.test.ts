@@ -62,10 +62,10 @@ describe("a microphone behind a bad network", () => {
   /** How well each word is understood. */
   function likenessOf({ chunks }: Heard): number[] {
     const sound = samplesOf(Buffer.concat(chunks.map(({ data }) => data)));
-    return understood(sound, speech, RATE, spoken).likeness;
+    return understood(sound, speech, RATE, spoken);
   }
 
-  /** What the server hears within the time that the whole file takes. */
+  /** What the server hears from its first chunk on, until the whole file has been played. */
   async function heard(microphone: MicrophoneConfig, network: Network): Promise<Heard> {
     const system = await systemWith({}, { microphone });
     await system.start();
@@ -81,12 +81,11 @@ describe("a microphone behind a bad network", () => {
     cleanup(() => browser.close());
     const viewer = await Viewer.open(browser, port, { server: relay.url });
     await viewer.untilState("connected");
-    const openedAt = Date.now();
     await viewer.page.click("#microphone");
-    await viewer.page.waitForSelector('#microphone[aria-pressed="true"]');
+    const sinceFirst = () => Date.now() - (chunks[0]?.timestamp ?? Date.now());
     await expect
-      .poll(() => Date.now(), { timeout: 30_000, interval: 20 })
-      .toBeGreaterThanOrEqual(openedAt + BEFORE_MS + speechMs + LAST_WORD_MS);
+      .poll(sinceFirst, { timeout: 30_000, interval: 20 })
+      .toBeGreaterThanOrEqual(BEFORE_MS + speechMs + LAST_WORD_MS);
     await system.bridge.stop(); // Nothing is added while it is looked at.
     const { fractionLost = 0 } = await statsOf(viewer, "remote-inbound-rtp", "audio");
     const reported = fractionLost * 100;
@@ -110,7 +109,8 @@ describe("a microphone behind a bad network", () => {
       `likeness: loss-free ${figure(clear)}; with ${holed.lost.toFixed(1)} % lost (the browser was told of ${holed.reported.toFixed(1)} %) ${figure(likeness)}`,
     );
 
-    // Sound that is missing would come to 20 ms a packet, and more with each of them.
+    // Sound that is missing would come to 20 ms a packet, and more with each of them. The gate stays open: it takes
+    // longer to close than any pause in the speech.
     for (const [how, { chunks }] of Object.entries({ whole, holed })) {
       const first = chunks[0]?.timestamp ?? 0;
       const late = chunks.map(({ timestamp }, at) => timestamp - first - 100 * at);
@@ -126,7 +126,7 @@ describe("a microphone behind a bad network", () => {
     const [said, saidWhole] = [holed, whole].map(({ utterances }) =>
       utterances.reduce((sum, { durationMs }) => sum + durationMs, 0),
     ) as [number, number];
-    console.log(`utterances: ${saidWhole} ms loss-free, ${said} ms`);
+    console.log(`utterances: ${saidWhole} ms loss-free, ${said} ms on the bad network`);
     expect(said / saidWhole).toBeGreaterThan(0.95);
     expect(said / saidWhole).toBeLessThan(1.05);
 
@@ -181,7 +181,7 @@ describe("an avatar behind a bad network", () => {
     const heard = await viewer.heard();
     expect(heard.sampleRate).toBe(48_000);
     const sound = thirdOf(heard.channels[0] ?? new Float32Array());
-    const { likeness } = understood(sound, speech, RATE, spoken);
+    const likeness = understood(sound, speech, RATE, spoken);
     const audio = await statsOf(viewer, "inbound-rtp", "audio");
     const video = await statsOf(viewer, "inbound-rtp", "video");
     const { concealedSamples = 0, silentConcealedSamples = 0 } = audio;
@@ -202,6 +202,7 @@ describe("an avatar behind a bad network", () => {
   it("is back soon after a black-out, on the same connection", REAL_TIME, async () => {
     const { pushed, relay, viewer } = await watching();
     await viewer.untilNumber(30);
+    const age = ({ number, at }: SeenFrame) => at - (pushed.get(number ?? 0) ?? 0);
     const peerId = await viewer.page.evaluate(() => window.avatarClient.peerId);
     relay.set({ blackout: true });
     const isDark = Date.now();
@@ -216,7 +217,6 @@ describe("an avatar behind a bad network", () => {
     const frames = await viewer.frames();
     const [last, back] = [frames[before - 1], frames[before]];
     const backAfter = (back?.at ?? Number.NaN) - isLight;
-    const age = ({ number, at }: SeenFrame) => at - (pushed.get(number ?? 0) ?? 0);
     const current = frames.findIndex((frame, at) => at >= before && age(frame) < 300);
     const currentAfter = (frames[current]?.at ?? Number.NaN) - isLight;
     const { pliCount, retransmittedPacketsReceived } = await statsOf(
@@ -227,6 +227,8 @@ describe("an avatar behind a bad network", () => {
     console.log(
       `after ${last?.number}, ${back?.number} was back after ${backAfter.toFixed(0)} ms, ${frames[current]?.number} was up to date after ${currentAfter.toFixed(0)} ms; ${current - before} pictures in between, ${retransmittedPacketsReceived} retransmissions, ${pliCount} PLIs`,
     );
+    // What had arrived by then was shown by then; and there is no other way.
+    expect((last?.at ?? Number.NaN) - isDark).toBeLessThan(500);
     expect(backAfter).toBeLessThan(3000);
     expect(currentAfter).toBeLessThan(3000);
     const after = await viewer.framesDuring(3000);

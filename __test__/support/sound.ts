@@ -168,54 +168,54 @@ export function spectrogram(samples: Float32Array, sampleRate: number): Float32A
   });
 }
 
-/** Samples from `from` to `to`. */
+/** From this sample up to that one. */
 export interface Stretch {
   from: number;
   to: number;
 }
 
-/** The words or groups of words in `speech`: what is spoken between two breaks of 40 ms and more. */
+/** Louder than breaths and the ends of words, in dB of {@link envelope}. */
+const SPOKEN_DB = 24;
+
+/** The words or groups of words in `speech`: 200 ms and more between two breaks of 40 ms and more. */
 export function words(speech: Float32Array, sampleRate: number): Stretch[] {
-  const SPOKEN_DB = 24;
-  const BREAK = 2;
-  const SHORTEST = 10;
   const size = Math.round(sampleRate * 0.02);
-  const found: { from: number; to: number }[] = [];
+  const found: Stretch[] = [];
   for (const [frame, level] of envelope(speech, sampleRate).entries()) {
     if (level < SPOKEN_DB) continue;
     const last = found.at(-1);
-    if (last && frame - last.to < BREAK) last.to = frame + 1;
+    if (last && frame - last.to < 2) last.to = frame + 1;
     else found.push({ from: frame, to: frame + 1 });
   }
   return found
-    .filter(({ from, to }) => to - from >= SHORTEST)
+    .filter(({ from, to }) => to - from >= 10)
     .map(({ from, to }) => ({ from: from * size, to: to * size }));
 }
 
 /**
- * How well the {@link spectrogram} of each stretch of `expected` is found in `heard` (1: exactly), where it should be or up
- * to 120 ms beside it; and where all of them together are best found, in samples.
+ * How well the {@link spectrogram} of each stretch of `expected` is found in `heard` (1: exactly): not far from where it
+ * should be, since a jitter buffer may stretch or shorten a little in between.
  */
 export function understood(
   heard: Float32Array,
   expected: Float32Array,
   sampleRate: number,
   stretches: Stretch[],
-): { likeness: number[]; offset: number } {
-  const offset = place(envelope(heard, sampleRate, 10), envelope(expected, sampleRate, 10));
-  const [slack, step] = [Math.round(sampleRate * 0.12), Math.round(sampleRate * 0.01)];
-  const likeness = stretches.map(({ from, to }) => {
+): number[] {
+  const step = Math.round(sampleRate * 0.01);
+  const offset = step * place(envelope(heard, sampleRate, 10), envelope(expected, sampleRate, 10));
+  const slack = 12 * step;
+  return stretches.map(({ from, to }) => {
     const wanted = spectrogram(expected.subarray(from, to), sampleRate);
     let best = -1;
     for (let lag = -slack; lag <= slack; lag += step) {
-      const begin = from + lag + Math.round((offset * sampleRate) / 100);
+      const begin = from + offset + lag;
       if (begin < 0 || begin + to - from > heard.length) continue;
       const found = spectrogram(heard.subarray(begin, begin + to - from), sampleRate);
       best = Math.max(best, correlation(centred(joined(found)), centred(joined(wanted))));
     }
     return best;
   });
-  return { likeness, offset: Math.round((offset * sampleRate) / 100) };
 }
 
 /** Where in `long` something like `short` begins. */
