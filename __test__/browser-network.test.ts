@@ -65,14 +65,16 @@ describe("a microphone behind a bad network", () => {
     return understood(sound, speech, RATE, spoken);
   }
 
-  /** What the server hears from its first chunk on, until the whole file has been played. */
-  async function heard(microphone: MicrophoneConfig, network: Network): Promise<Heard> {
+  interface Speaker {
+    system: StreamingSystem;
+    relay: Relay;
+    viewer: Viewer;
+  }
+
+  /** A browser that is connected, its microphone off. */
+  async function speaker(microphone: MicrophoneConfig, network: Network): Promise<Speaker> {
     const system = await systemWith({}, { microphone });
     await system.start();
-    const chunks: IncomingAudio[] = [];
-    const utterances: Utterance[] = [];
-    system.bridge.on("incoming-audio", (chunk) => chunks.push(chunk as IncomingAudio));
-    system.bridge.on("utterance", (utterance) => utterances.push(utterance));
     const port = system.server.port ?? 0;
     const relay = await Relay.before(port);
     relay.set(network);
@@ -81,26 +83,39 @@ describe("a microphone behind a bad network", () => {
     cleanup(() => browser.close());
     const viewer = await Viewer.open(browser, port, { server: relay.url });
     await viewer.untilState("connected");
+    return { system, relay, viewer };
+  }
+
+  /** What the server hears from its first chunk on, until the whole file has been played. */
+  async function heard({ system, relay, viewer }: Speaker): Promise<Heard> {
+    const chunks: IncomingAudio[] = [];
+    const utterances: Utterance[] = [];
+    system.bridge.on("incoming-audio", (chunk) => chunks.push(chunk as IncomingAudio));
+    system.bridge.on("utterance", (utterance) => utterances.push(utterance));
     await viewer.page.click("#microphone");
-    const sinceFirst = () => Date.now() - (chunks[0]?.timestamp ?? Date.now());
-    await expect
-      .poll(sinceFirst, { timeout: 30_000, interval: 20 })
-      .toBeGreaterThanOrEqual(BEFORE_MS + speechMs + LAST_WORD_MS);
-    await system.bridge.stop(); // Nothing is added while it is looked at.
+    const ms = BEFORE_MS + speechMs + LAST_WORD_MS;
+    const end = () => (chunks[0]?.timestamp ?? Date.now()) + ms;
+    const left = () => end() - Date.now();
+    await expect.poll(left, { timeout: 30_000, interval: 20 }).toBeLessThan(0);
     const { fractionLost = 0 } = await statsOf(viewer, "remote-inbound-rtp", "audio");
-    const reported = fractionLost * 100;
-    return { chunks, utterances, lost: relay.toServer.lossPercent, reported };
+    return {
+      chunks: chunks.filter(({ timestamp }) => timestamp < end()),
+      utterances: [...utterances],
+      lost: relay.toServer.lossPercent,
+      reported: fractionLost * 100,
+    };
   }
 
   it.each<[string, MicrophoneConfig]>([
     ["all the time", { voiceGating: false }],
     ["while somebody speaks", {}],
   ])("is heard %s without a gap, in order, word by word", REAL_TIME, async (_, microphone) => {
-    // Both directions: reports get lost too.
-    const [whole, holed] = await Promise.all([
-      heard(microphone, {}),
-      heard(microphone, { loss: 0.1, jitterMs: 40 }),
+    const speakers = await Promise.all([
+      speaker(microphone, {}),
+      // In both directions: reports get lost too.
+      speaker(microphone, { loss: 0.1, jitterMs: 40 }),
     ]);
+    const [whole, holed] = (await Promise.all(speakers.map(heard))) as [Heard, Heard];
     // Not before both are done: it would hold up the relay.
     const [clear, likeness] = [likenessOf(whole), likenessOf(holed)];
     expect(whole.lost).toBe(0);
@@ -109,8 +124,8 @@ describe("a microphone behind a bad network", () => {
       `likeness: loss-free ${figure(clear)}; with ${holed.lost.toFixed(1)} % lost (the browser was told of ${holed.reported.toFixed(1)} %) ${figure(likeness)}`,
     );
 
-    // Sound that is missing would come to 20 ms a packet, and more with each of them. The gate stays open: it takes
-    // longer to close than any pause in the speech.
+    // Sound that is missing adds up, to a second for all that is lost. The gate stays open: it takes longer to close
+    // than any pause in the speech.
     for (const [how, { chunks }] of Object.entries({ whole, holed })) {
       const first = chunks[0]?.timestamp ?? 0;
       const late = chunks.map(({ timestamp }, at) => timestamp - first - 100 * at);
@@ -118,7 +133,7 @@ describe("a microphone behind a bad network", () => {
       console.log(
         `${how}: ${chunks.length} chunks, ${Math.min(...steps).toFixed(0)} to ${Math.max(...steps).toFixed(0)} ms apart, ${Math.min(...late).toFixed(0)} to ${Math.max(...late).toFixed(0)} ms from an even pace`,
       );
-      expect(Math.max(...late.map(Math.abs))).toBeLessThan(200);
+      expect(Math.max(...late.map(Math.abs))).toBeLessThan(300);
     }
     const ratio = holed.chunks.length / whole.chunks.length;
     expect(ratio).toBeGreaterThan(0.95);
