@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { readWav, wavFile } from "../examples/support.mjs";
 import type { IncomingAudio, MicrophoneConfig, StreamingSystem, Utterance } from "../index.js";
 import { fakeMicrophone, launch, REAL_TIME, Viewer } from "./support/chromium.js";
-import { correlation, envelope, samplesOf } from "./support/sound.js";
+import { centred, correlation, envelope, samplesOf } from "./support/sound.js";
 import { cleanup, systemWith } from "./support.js";
 
 const RATE = 16_000;
@@ -82,11 +82,6 @@ function align(heard: Float32Array): { likeness: number; startMs: number } {
     if (likeness > best.likeness) best = { likeness, startMs: at * FRAME_MS };
   }
   return best;
-}
-
-function centred(values: Float32Array): Float32Array {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  return values.map((value) => value - mean);
 }
 
 describe("the microphone of a browser", () => {

@@ -37,6 +37,14 @@ export const fakeMicrophone = (file: string) => [
   `--use-file-for-fake-audio-capture=${file}%noloop`,
 ];
 
+/** How a page is opened. */
+export interface Opening {
+  /** Runs in the page before anything else. */
+  before?: () => void;
+  /** Where the page signals, if not where it comes from: the address of a relay. */
+  server?: string;
+}
+
 /** A page that watches; closed after the test. */
 export class Viewer {
   /** Errors in the page's console, exceptions, and what its content security policy refused. */
@@ -54,7 +62,7 @@ export class Viewer {
 
   /** Opens the page that a system serves on `port`, in a browser that has no Opus. */
   static withoutOpus(browser: Browser, port: number): Promise<Viewer> {
-    return Viewer.open(browser, port, () => {
+    const before = () => {
       const createOffer = RTCPeerConnection.prototype.createOffer;
       RTCPeerConnection.prototype.createOffer = function (
         this: RTCPeerConnection,
@@ -67,11 +75,16 @@ export class Viewer {
         }
         return createOffer.apply(this, options as never) as never;
       };
-    });
+    };
+    return Viewer.open(browser, port, { before });
   }
 
-  /** Opens the page that a system serves on `port`, after `before` ran in it. */
-  static async open(browser: Browser, port: number, before?: () => void): Promise<Viewer> {
+  /** Opens the page that a system serves on `port`. */
+  static async open(
+    browser: Browser,
+    port: number,
+    { before, server }: Opening = {},
+  ): Promise<Viewer> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
     cleanup(() => context.close());
     const page = await context.newPage();
@@ -79,13 +92,14 @@ export class Viewer {
     if (before) await page.addInitScript(before);
     await page.addInitScript(watch);
     const viewer = new Viewer(page, context);
-    await page.goto(`http://127.0.0.1:${port}/`);
+    const query = server ? `?${new URLSearchParams({ server })}` : "";
+    await page.goto(`http://127.0.0.1:${port}/${query}`);
     return viewer;
   }
 
   /** Opens it, and waits for the first picture. */
-  static async watching(browser: Browser, port: number): Promise<Viewer> {
-    const viewer = await Viewer.open(browser, port);
+  static async watching(browser: Browser, port: number, opening?: Opening): Promise<Viewer> {
+    const viewer = await Viewer.open(browser, port, opening);
     await viewer.until(() => window.watched.frames.length > 0);
     return viewer;
   }

@@ -137,6 +137,108 @@ export function spurDb(samples: Float32Array, sampleRate: number, hz: number): n
   return 10 * Math.log10(spur / tone);
 }
 
+/** Bands of {@link spectrogram}, equally far apart to the ear. */
+const BANDS = 20;
+const LOWEST_HZ = 100;
+const HIGHEST_HZ = 7000;
+/** What is quieter than this is silence, whatever little noise a codec puts there. */
+const FLOOR_DB = -75;
+
+/** Level of each band in each 20 ms, in dB above silence: what is said, whatever the waveform. */
+export function spectrogram(samples: Float32Array, sampleRate: number): Float32Array[] {
+  const hop = Math.round(sampleRate * 0.02);
+  const size = 2 ** Math.ceil(Math.log2(hop));
+  const mel = (hz: number) => Math.log(1 + hz / 700);
+  const step = (mel(HIGHEST_HZ) - mel(LOWEST_HZ)) / BANDS;
+  const bandOf = Array.from({ length: size / 2 }, (_, bin) =>
+    Math.floor((mel((bin * sampleRate) / size) - mel(LOWEST_HZ)) / step),
+  );
+  // Hann's, a little longer than the hop: what lies on a border counts too.
+  const window = Float64Array.from(
+    { length: size },
+    (_, at) => Math.sin((Math.PI * (at + 0.5)) / size) ** 2,
+  );
+  return Array.from({ length: Math.floor((samples.length - size) / hop) + 1 }, (_, frame) => {
+    const power = spectrum(window.map((weight, at) => weight * (samples[frame * hop + at] ?? 0)));
+    const bands = new Float32Array(BANDS);
+    for (const [bin, band] of bandOf.entries()) {
+      if (band >= 0 && band < BANDS) bands[band] = (bands[band] ?? 0) + (power[bin] ?? 0);
+    }
+    return bands.map((sum) => Math.max(0, 10 * Math.log10(sum / size ** 2 + 1e-12) - FLOOR_DB));
+  });
+}
+
+/** From this sample up to that one. */
+export interface Stretch {
+  from: number;
+  to: number;
+}
+
+/** Louder than breaths and the ends of words, in dB of {@link envelope}. */
+const SPOKEN_DB = 24;
+
+/** The words or groups of words in `speech`: 200 ms and more between two breaks of 40 ms and more. */
+export function words(speech: Float32Array, sampleRate: number): Stretch[] {
+  const size = Math.round(sampleRate * 0.02);
+  const found: Stretch[] = [];
+  for (const [frame, level] of envelope(speech, sampleRate).entries()) {
+    if (level < SPOKEN_DB) continue;
+    const last = found.at(-1);
+    if (last && frame - last.to < 2) last.to = frame + 1;
+    else found.push({ from: frame, to: frame + 1 });
+  }
+  return found
+    .filter(({ from, to }) => to - from >= 10)
+    .map(({ from, to }) => ({ from: from * size, to: to * size }));
+}
+
+/**
+ * How well the {@link spectrogram} of each stretch of `expected` is found in `heard` (1: exactly): not far from where it
+ * should be, since a jitter buffer may stretch or shorten a little in between.
+ */
+export function understood(
+  heard: Float32Array,
+  expected: Float32Array,
+  sampleRate: number,
+  stretches: Stretch[],
+): number[] {
+  const step = Math.round(sampleRate * 0.01);
+  const offset = step * place(envelope(heard, sampleRate, 10), envelope(expected, sampleRate, 10));
+  const slack = 12 * step;
+  return stretches.map(({ from, to }) => {
+    const wanted = spectrogram(expected.subarray(from, to), sampleRate);
+    let best = -1;
+    for (let lag = -slack; lag <= slack; lag += step) {
+      const begin = from + offset + lag;
+      if (begin < 0 || begin + to - from > heard.length) continue;
+      const found = spectrogram(heard.subarray(begin, begin + to - from), sampleRate);
+      best = Math.max(best, correlation(centred(joined(found)), centred(joined(wanted))));
+    }
+    return best;
+  });
+}
+
+/** Where in `long` something like `short` begins. */
+function place(long: Float32Array, short: Float32Array): number {
+  const wanted = centred(short);
+  let best = { value: -1, at: 0 };
+  for (let at = 0; at + short.length <= long.length; at++) {
+    const value = correlation(wanted, centred(long.slice(at, at + short.length)));
+    if (value > best.value) best = { value, at };
+  }
+  return best.at;
+}
+
+function joined(frames: Float32Array[]): Float32Array {
+  return Float32Array.from(frames.flatMap((frame) => [...frame]));
+}
+
+/** Less their mean. */
+export function centred(values: Float32Array): Float32Array {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.map((value) => value - mean);
+}
+
 /** The power of each frequency up to half the rate; a power of two samples. */
 function spectrum(samples: Float64Array): Float64Array {
   const size = samples.length;
