@@ -19,8 +19,13 @@ export declare class NativeServer {
   stop(): Promise<void>
   /** Feeds the peers from `source`, and its `media.microphone` options to their microphones. */
   attach(source: NativeSource): void
-  /** Whether anybody listens to `incoming-audio` and to `utterance`. Nobody does until told otherwise. */
-  setListening(chunks: boolean, utterances: boolean): void
+  /**
+   * Whether anybody listens to `incoming-audio`, to `utterance`, and to `speech-start` or `speech-end`. Nobody does until
+   * told otherwise.
+   */
+  setListening(chunks: boolean, utterances: boolean, speech: boolean): void
+  /** False: there is no such peer, or it was so before. */
+  muteMicrophone(peerId: string, muted: boolean): boolean
   /** What the microphones cost since the server was started. */
   microphoneUsage(): NativeMicrophoneUsage
   /** The TCP port, while it listens. */
@@ -49,8 +54,8 @@ export declare class NativeServer {
 
 /** What a bridge pushes into. */
 export declare class NativeSource {
-  /** `config` is the JSON of the `media` options. */
-  constructor(config: string)
+  /** `config` is the JSON of the `media` options, without the idle frames. */
+  constructor(config: string, idleFrames: Array<NativeFrame>)
   /** Lets pushes through; `wake` is called when events wait. False: it was started. */
   start(wake: () => void): boolean
   /** Refuses pushes from now on. False: it was not started. */
@@ -61,6 +66,11 @@ export declare class NativeSource {
   pushVideo(data: Buffer | undefined | null, width: number, height: number, timestamp: number, format: string, now: number): NativeDrop | null
   /** `data` is read only during the call. Null: it will be played. */
   pushAudio(data: Buffer | undefined | null, sampleRate: number, channels: number, timestamp: number, format: string, now: number): NativeDrop | null
+  /**
+   * Has every viewer told of `data` (JSON) when a moment of the sound is heard: `time` ms into the chunk that was pushed
+   * last, or at that timestamp. Null: it will be.
+   */
+  pushCue(time: number, isTimestamp: boolean, data: string): NativeDrop | null
   /** The counters. */
   metrics(now: number): NativeMetrics
   /** Sets the counters to zero. */
@@ -69,6 +79,8 @@ export declare class NativeSource {
   interrupt(): NativeInterruption
   /** How much sound waits to be played, in ms. */
   get queuedAudioMs(): number
+  /** How long frames have waited for the encoders, in ms. */
+  get videoWaitsMs(): number
   /** Everything that happened since the last call, oldest first. */
   takeEvents(): Array<NativeEvent>
 }
@@ -99,6 +111,14 @@ export interface NativeEvent {
   payload: string
   /** The samples of `incoming-audio` and `utterance`. */
   data?: Buffer
+}
+
+/** One of the idle loop's. */
+export interface NativeFrame {
+  data?: Buffer
+  width: number
+  height: number
+  format: string
 }
 
 /** What an interruption cut off. */

@@ -1,6 +1,16 @@
 // What the avatar's pictures and speech are pushed into, and where microphones come out.
 
-const { bytes, construct, fields, invalid, name, number } = require("./lib/arguments.js");
+const {
+  bytes,
+  coded,
+  construct,
+  fields,
+  invalid,
+  isObject,
+  json,
+  name,
+  number,
+} = require("./lib/arguments.js");
 const { CONNECT, CONNECTED, IS_HEARD, SOURCE } = require("./lib/connection.js");
 const { LABEL, LISTENERS_CHANGED, TypedEmitter, emit, warn } = require("./lib/emitter.js");
 const { NativeSource } = require("./lib/native.js");
@@ -8,6 +18,9 @@ const { WebRTCStreamingServer } = require("./webrtc-server.js");
 
 /** Without a frame for so long, the picture has stalled. */
 const STALL_MS = 1000;
+
+/** Characters of JSON in a cue: every viewer is sent each of them. */
+const MOST_CUE_LENGTH = 16_384;
 
 class MediaBridge extends TypedEmitter {
   #native;
@@ -20,7 +33,13 @@ class MediaBridge extends TypedEmitter {
 
   constructor(config) {
     super();
-    this.#native = construct(NativeSource, "media", config);
+    const { idleFrames, ...options } = isObject(config) ? config : {};
+    this.#native = construct(
+      NativeSource,
+      "media",
+      isObject(config) ? options : config,
+      idleLoop(idleFrames),
+    );
   }
 
   get isStreaming() {
@@ -57,7 +76,7 @@ class MediaBridge extends TypedEmitter {
       Date.now(),
     );
     if (!drop) this.#frameCame();
-    return this.#pushed("video-frame", frame, drop);
+    return this.#pushed("video-frame", frame, drop, this.#native.videoWaitsMs);
   }
 
   pushAudioChunk(chunk) {
@@ -70,7 +89,25 @@ class MediaBridge extends TypedEmitter {
       name(format, "PCM"),
       Date.now(),
     );
-    return this.#pushed("audio-chunk", chunk, drop);
+    return this.#pushed("audio-chunk", chunk, drop, this.queuedAudioMs);
+  }
+
+  async pushCue(cue) {
+    const { at, timestamp, data = null } = isObject(cue) ? cue : {};
+    const isTimestamp = at === undefined;
+    const time = isTimestamp ? timestamp : at;
+    if (typeof time !== "number") {
+      throw invalid("cue", "{at, data} or {timestamp, data} with a time in ms", cue);
+    }
+    const text = json("cue.data", data);
+    if (text.length > MOST_CUE_LENGTH) {
+      throw coded(
+        new RangeError(`\`cue.data\` is ${text.length} characters of JSON: at most ${MOST_CUE_LENGTH}`),
+        "ERR_OUT_OF_RANGE",
+      );
+    }
+    const drop = this.#native.pushCue(time, isTimestamp, text);
+    return drop ? { status: "dropped", ...drop } : { status: "queued" };
   }
 
   get queuedAudioMs() {
@@ -134,10 +171,12 @@ class MediaBridge extends TypedEmitter {
     emit(this, "video-stalled");
   }
 
-  #pushed(event, media, drop) {
+  #pushed(event, media, drop, queuedMs) {
     if (drop) this.#deliver();
     if (drop?.reason !== "not-started") emit(this, event, media);
-    return Promise.resolve(drop ? { status: "dropped", ...drop } : { status: "queued" });
+    return Promise.resolve(
+      drop ? { status: "dropped", ...drop, queuedMs } : { status: "queued", queuedMs },
+    );
   }
 
   #deliver() {
@@ -154,6 +193,20 @@ class MediaBridge extends TypedEmitter {
   #playoutEnded() {
     for (const resolve of this.#listening.splice(0)) resolve();
   }
+}
+
+/** What the native half takes of the `idleFrames` option. */
+function idleLoop(frames = []) {
+  if (!Array.isArray(frames)) throw invalid("media.idleFrames", "an array of frames", frames);
+  return frames.map((frame) => {
+    const { data, width, height, format } = fields(frame);
+    return {
+      data: bytes(data),
+      width: number(width),
+      height: number(height),
+      format: name(format, "RGBA"),
+    };
+  });
 }
 
 function createMediaBridge(config) {

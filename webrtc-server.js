@@ -5,8 +5,10 @@ const { CONNECT, CONNECTED, IS_HEARD, SOURCE } = require("./lib/connection.js");
 const { LABEL, LISTENERS_CHANGED, TypedEmitter, emit, fail, warn } = require("./lib/emitter.js");
 const { NativeServer } = require("./lib/native.js");
 
-/** What microphones are decoded for. */
-const HEARD = ["incoming-audio", "utterance"];
+/** What microphones are decoded for, as the native half tells it apart. */
+const HEARD = [["incoming-audio"], ["utterance"], ["speech-start", "speech-end"]];
+/** What of it a server only passes on to its bridge. */
+const PASSED_ON = ["utterance", "speech-start", "speech-end"];
 
 /** The bridge behind a listener of a server that only passes on. */
 const forwards = new WeakMap();
@@ -53,7 +55,7 @@ class WebRTCStreamingServer extends TypedEmitter {
   }
 
   getPeers() {
-    return JSON.parse(this.#native.peers()).map(peer);
+    return JSON.parse(this.#native.peers()).map((known) => this.#peer(known));
   }
 
   getPeerCount() {
@@ -98,6 +100,10 @@ class WebRTCStreamingServer extends TypedEmitter {
     return this.#native.sendCommand(String(peerId), command, json("data", data));
   }
 
+  muteMicrophone(peerId, muted = true) {
+    return this.#native.muteMicrophone(String(peerId), muted === true);
+  }
+
   get [LABEL]() {
     return "[WebRTCStreamingServer]";
   }
@@ -110,22 +116,29 @@ class WebRTCStreamingServer extends TypedEmitter {
     this.#bridges.add(bridge);
     bridge[CONNECTED](this);
     const hear = (chunk) => bridge.handleIncomingAudio(chunk);
-    const understand = (utterance) => emit(bridge, "utterance", utterance);
-    forwards.set(hear, bridge).set(understand, bridge);
+    forwards.set(hear, bridge);
     bridge.prependListener("video-frame", (frame) => emit(this, "media-video-frame", frame));
     bridge.prependListener("audio-chunk", (chunk) => emit(this, "media-audio-chunk", chunk));
     this.prependListener("incoming-audio", hear);
-    this.prependListener("utterance", understand);
+    for (const event of PASSED_ON) {
+      const passOn = (what) => emit(bridge, event, what);
+      forwards.set(passOn, bridge);
+      this.prependListener(event, passOn);
+    }
   }
 
   /** Has microphones decoded for whoever listens, here or to a connected bridge, and for nobody else. */
   [LISTENERS_CHANGED]() {
-    const listening = HEARD.map((event) =>
-      this.listeners(event).some((listener) => forwards.get(listener)?.[IS_HEARD](event) ?? true),
-    );
+    const listening = HEARD.map((events) => events.some((event) => this.#isHeard(event)));
     if (listening.every((is, at) => is === this.#listening[at])) return;
     this.#listening = listening;
     this.#native.setListening(...listening);
+  }
+
+  #isHeard(event) {
+    return this.listeners(event).some(
+      (listener) => forwards.get(listener)?.[IS_HEARD](event) ?? true,
+    );
   }
 
   async #listen() {
@@ -139,6 +152,14 @@ class WebRTCStreamingServer extends TypedEmitter {
       if (this.listenerCount("error") > 0) emit(this, "error", error);
       throw error;
     }
+  }
+
+  #peer({ createdAt, ...rest }) {
+    const peer = { ...rest, createdAt: new Date(createdAt) };
+    // Not enumerable: a peer is compared, copied and logged as the data that it is.
+    return Object.defineProperty(peer, "muteMicrophone", {
+      value: (muted) => this.muteMicrophone(peer.id, muted),
+    });
   }
 
   async #close() {
@@ -162,7 +183,7 @@ class WebRTCStreamingServer extends TypedEmitter {
           fail(this, coded(new Error(payload), "ERR_STREAMING_SERVER"));
           break;
         case "peer-connected":
-          emit(this, event.name, peer(payload));
+          emit(this, event.name, this.#peer(payload));
           break;
         case "incoming-audio":
         case "utterance":
@@ -177,10 +198,6 @@ class WebRTCStreamingServer extends TypedEmitter {
 
 function createWebRTCServer(config) {
   return new WebRTCStreamingServer(config);
-}
-
-function peer({ createdAt, ...rest }) {
-  return { ...rest, createdAt: new Date(createdAt) };
 }
 
 module.exports = { WebRTCStreamingServer, createWebRTCServer };

@@ -69,10 +69,10 @@ function describe(_key, value) {
 }
 
 /** A native object made with the options under `option`; its complaint about one of them is a TypeError. */
-function construct(Native, option, config) {
+function construct(Native, option, config, ...more) {
   const text = json(option, config);
   try {
-    return new Native(text);
+    return new Native(text, ...more);
   } catch (error) {
     throw coded(new TypeError(error.message), error.code);
   }

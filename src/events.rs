@@ -116,9 +116,10 @@ impl EventSink for EventQueue {
         let dropped = &mut waiting.dropped;
         // Each class has room of its own: a flood of one never pushes out another.
         let (length, limit, dropped) = match &event {
-            Event::IncomingAudio(_) | Event::Utterance(_) => {
-                (&mut waiting.audio, AUDIO_LIMIT, &mut dropped.audio)
-            }
+            Event::IncomingAudio(_)
+            | Event::Utterance(_)
+            | Event::SpeechStarted { .. }
+            | Event::SpeechEnded { .. } => (&mut waiting.audio, AUDIO_LIMIT, &mut dropped.audio),
             Event::Offer { .. }
             | Event::Answer { .. }
             | Event::IceCandidate { .. }
@@ -207,6 +208,22 @@ fn to_native(event: Event) -> NativeEvent {
             "command",
             json!({"peerId": peer.to_string(), "command": command, "data": data}),
         ),
+        Event::SpeechStarted {
+            peer,
+            timestamp_ms,
+            avatar_speaking,
+        } => (
+            "speech-start",
+            json!({
+                "peerId": peer.to_string(),
+                "timestamp": timestamp_ms,
+                "avatarSpeaking": avatar_speaking,
+            }),
+        ),
+        Event::SpeechEnded { peer, timestamp_ms } => (
+            "speech-end",
+            json!({"peerId": peer.to_string(), "timestamp": timestamp_ms}),
+        ),
         Event::PlayoutEnded => ("playout-ended", Value::Null),
         Event::Warning(text) => ("warning", Value::from(text)),
         Event::Error(text) => ("error", Value::from(text)),
@@ -224,6 +241,7 @@ fn speech_event(name: &'static str, speech: Speech) -> NativeEvent {
         "sampleRate": speech.sample_rate,
         "channels": speech.channels,
         "timestamp": speech.timestamp_ms,
+        "avatarSpeaking": speech.avatar_speaking,
         "format": "PCM",
     });
     if name == "utterance" {
@@ -251,6 +269,7 @@ mod tests {
             sample_rate: 16_000,
             channels: 1,
             timestamp_ms: 0.0,
+            avatar_speaking: false,
         })
     }
 

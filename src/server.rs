@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use avatar_core::codec::Layer;
 use avatar_core::config::ServerConfig;
 use avatar_core::event::{EventSink, PeerId};
+use avatar_core::microphone::Wanted;
 use avatar_core::server::Server;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -86,7 +87,11 @@ impl NativeServer {
         let sink: Arc<dyn EventSink> = events.clone();
         let server = Server::new(config, sink);
         // A new EventEmitter has no listeners.
-        server.set_listening(false, false);
+        server.set_listening(Wanted {
+            chunks: false,
+            utterances: false,
+            speech: false,
+        });
         Ok(Self {
             host: Arc::new(Host {
                 server,
@@ -116,10 +121,21 @@ impl NativeServer {
         self.host.server.attach(&source.source);
     }
 
-    /// Whether anybody listens to `incoming-audio` and to `utterance`. Nobody does until told otherwise.
+    /// Whether anybody listens to `incoming-audio`, to `utterance`, and to `speech-start` or `speech-end`. Nobody does until
+    /// told otherwise.
     #[napi]
-    pub fn set_listening(&self, chunks: bool, utterances: bool) {
-        self.host.server.set_listening(chunks, utterances);
+    pub fn set_listening(&self, chunks: bool, utterances: bool, speech: bool) {
+        self.host.server.set_listening(Wanted {
+            chunks,
+            utterances,
+            speech,
+        });
+    }
+
+    /// False: there is no such peer, or it was so before.
+    #[napi]
+    pub fn mute_microphone(&self, peer_id: String, muted: bool) -> bool {
+        peer(&peer_id).is_some_and(|peer| self.host.server.mute_microphone(peer, muted))
     }
 
     /// What the microphones cost since the server was started.

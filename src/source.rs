@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use avatar_core::config::MediaConfig;
-use avatar_core::error::DropReason;
+use avatar_core::error::{ConfigError, DropReason};
 use avatar_core::event::EventSink;
-use avatar_core::media::{AudioChunk, PixelFormat, PushOutcome, SampleFormat, VideoFrame};
+use avatar_core::media::{
+    AudioChunk, OwnedFrame, PixelFormat, PushOutcome, SampleFormat, VideoFrame, check_video,
+};
+use avatar_core::playout::CueTime;
 use avatar_core::source::Source;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
@@ -18,6 +21,37 @@ use crate::{Failure, invalid_option, log, parse_json};
 pub struct NativeSource {
     pub(crate) source: Arc<Source>,
     events: Arc<EventQueue>,
+}
+
+/// One of the idle loop's.
+#[napi(object, object_to_js = false)]
+pub struct NativeFrame<'a> {
+    pub data: Option<BufferSlice<'a>>,
+    pub width: f64,
+    pub height: f64,
+    pub format: String,
+}
+
+impl NativeFrame<'_> {
+    /// A copy, if it can be shown.
+    fn keep(&self) -> std::result::Result<OwnedFrame, DropReason> {
+        let frame = OwnedFrame {
+            data: self.data.as_ref().ok_or(DropReason::NotBytes)?.to_vec(),
+            width: whole(self.width),
+            height: whole(self.height),
+            format: PixelFormat::parse(&self.format)
+                .ok_or(DropReason::UnsupportedFormat("of that name"))?,
+        };
+        check_video(&frame.at(0.0)).map(|()| frame)
+    }
+}
+
+fn unusable_frame(n: usize, reason: &DropReason) -> Failure {
+    invalid_option(&ConfigError {
+        option: format!("media.idleFrames[{n}]"),
+        expected: "a frame as for pushVideoFrame".to_owned(),
+        received: reason.to_string(),
+    })
 }
 
 /// Why a push was dropped.
@@ -78,11 +112,18 @@ pub struct NativeMetrics {
 
 #[napi]
 impl NativeSource {
-    /// `config` is the JSON of the `media` options.
+    /// `config` is the JSON of the `media` options, without the idle frames.
     #[napi(constructor)]
-    pub fn new(config: String) -> std::result::Result<Self, Failure> {
-        let config = MediaConfig::from_json(&parse_json(&config)?)
+    pub fn new(
+        config: String,
+        idle_frames: Vec<NativeFrame<'_>>,
+    ) -> std::result::Result<Self, Failure> {
+        let mut config = MediaConfig::from_json(&parse_json(&config)?)
             .map_err(|error| invalid_option(&error))?;
+        let frames = idle_frames.iter().enumerate();
+        config.idle_frames = frames
+            .map(|(n, frame)| frame.keep().map_err(|reason| unusable_frame(n, &reason)))
+            .collect::<std::result::Result<_, _>>()?;
         if config.debug {
             log::enable();
         }
@@ -179,6 +220,22 @@ impl NativeSource {
         dropped(self.source.push_audio(chunk, now))
     }
 
+    /// Has every viewer told of `data` (JSON) when a moment of the sound is heard: `time` ms into the chunk that was pushed
+    /// last, or at that timestamp. Null: it will be.
+    #[napi]
+    pub fn push_cue(
+        &self,
+        time: f64,
+        is_timestamp: bool,
+        data: String,
+    ) -> std::result::Result<Option<NativeDrop>, Failure> {
+        let time = match is_timestamp {
+            true => CueTime::Timestamp(time),
+            false => CueTime::InChunk(time),
+        };
+        Ok(dropped(self.source.push_cue(time, &parse_json(&data)?)))
+    }
+
     /// The counters.
     #[napi]
     pub fn metrics(&self, now: f64) -> NativeMetrics {
@@ -237,6 +294,12 @@ impl NativeSource {
     #[napi(getter)]
     pub fn queued_audio_ms(&self) -> f64 {
         self.source.queued_audio_ms()
+    }
+
+    /// How long frames have waited for the encoders, in ms.
+    #[napi(getter)]
+    pub fn video_waits_ms(&self) -> f64 {
+        self.source.video_waits_ms()
     }
 
     /// Everything that happened since the last call, oldest first.

@@ -138,7 +138,7 @@ impl Avatar {
             frames.lock().unwrap().latencies_ms.push(age);
         });
         let warn = || Box::new(|text| eprintln!("{text}"));
-        let clock = std::sync::Arc::default();
+        let clock = std::sync::Arc::<parking_lot::Mutex<_>>::default();
         let video = VideoPipeline::spawn(pool, config, clock.clone(), output, warn());
         let ticks = seen.clone();
         let output = Box::new(move |audio: avatar_core::playout::EncodedAudio| {
@@ -146,7 +146,13 @@ impl Avatar {
             let lateness = now.as_secs_f64() * 1_000.0 - audio.position as f64 / 48.0;
             ticks.lock().unwrap().tick_lateness_ms.push(lateness);
         });
-        let audio = AudioPipeline::spawn(pool, config, clock, output, Box::new(|| ()), warn());
+        let audio = AudioPipeline::spawn(
+            pool,
+            config,
+            clock,
+            output,
+            Box::new(|notice| eprintln!("{notice:?}")),
+        );
         let avatar = Self {
             video: video.unwrap(),
             audio: audio.unwrap(),

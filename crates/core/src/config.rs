@@ -3,6 +3,7 @@
 //! The caller's configuration arrives as JSON, so that one place knows what each option accepts.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,6 +11,7 @@ use serde_json::Value;
 
 use crate::codec::{AudioCodec, Preferences, VideoCodec};
 use crate::error::ConfigError;
+use crate::media::OwnedFrame;
 
 /// A STUN or TURN server, as browsers write it (`RTCIceServer` of W3C WebRTC).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,6 +101,10 @@ pub struct MediaConfig {
     pub video_fit: VideoFit,
     /// Target rate of the stream. Default: 0.13 bits a pixel (1 Mb/s at 512x512, 30 fps).
     pub video_bitrate_bps: u32,
+    /// Shown one after the other while no frames come. Not of the JSON: the caller adds them. Default: none.
+    pub idle_frames: Arc<[OwnedFrame]>,
+    /// How long an encoded picture may wait to be sent. Default 200 ms.
+    pub max_latency: Duration,
     /// Most audio that may wait to be played. Default 120 s.
     pub max_audio_queue: Duration,
     /// Whether to log pushes that were dropped.
@@ -106,6 +112,9 @@ pub struct MediaConfig {
     /// The way back.
     pub microphone: MicrophoneConfig,
 }
+
+/// What the original promised end to end.
+const MAX_LATENCY: Duration = Duration::from_millis(200);
 
 const GOOGLE_STUN: &str = "stun:stun.l.google.com:19302";
 
@@ -154,6 +163,8 @@ impl Default for MediaConfig {
             video_height: 512,
             video_fit: VideoFit::default(),
             video_bitrate_bps: default_bitrate_bps(512, 512, 30),
+            idle_frames: Arc::default(),
+            max_latency: MAX_LATENCY,
             max_audio_queue: Duration::from_secs(120),
             debug: false,
             microphone: MicrophoneConfig::default(),
@@ -239,6 +250,8 @@ impl MediaConfig {
                 50_000..=50_000_000,
                 default_bitrate_bps(width, height, fps).into(),
             )? as u32,
+            idle_frames: Arc::default(),
+            max_latency: options.millis("maxLatencyMs", 50..=10_000, MAX_LATENCY)?,
             max_audio_queue: options.millis(
                 "maxAudioQueueMs",
                 100..=3_600_000,

@@ -56,6 +56,8 @@ pub struct Speech {
     pub channels: u16,
     /// When its first sample was received, in ms of the Unix clock.
     pub timestamp_ms: f64,
+    /// Whether the avatar's own voice may be in it: it was played at that time, or shortly before.
+    pub avatar_speaking: bool,
 }
 
 /// One thing that the application may want to know.
@@ -104,6 +106,22 @@ pub enum Event {
     IncomingAudio(Speech),
     /// The whole of what a browser's user said, once they stopped.
     Utterance(Speech),
+    /// Somebody began to speak.
+    SpeechStarted {
+        /// Who.
+        peer: PeerId,
+        /// When the first of it was received, in ms of the Unix clock.
+        timestamp_ms: f64,
+        /// As in [`Speech::avatar_speaking`].
+        avatar_speaking: bool,
+    },
+    /// They stopped, as long ago as the hang-over says.
+    SpeechEnded {
+        /// Who.
+        peer: PeerId,
+        /// When the last of it was received.
+        timestamp_ms: f64,
+    },
     /// All sound that was pushed has been played.
     PlayoutEnded,
     /// Something was wrong with pushed media or the machine; at most one a second and kind.
@@ -115,7 +133,7 @@ pub enum Event {
 /// How many events a sink had no room for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DroppedEvents {
-    /// [`Event::IncomingAudio`] and [`Event::Utterance`].
+    /// What microphones hear: [`Event::IncomingAudio`], [`Event::Utterance`], and that somebody speaks.
     pub audio: u32,
     /// What clients write, and warnings.
     pub messages: u32,

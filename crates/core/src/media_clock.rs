@@ -37,6 +37,11 @@ impl MediaClock {
         self.give(timestamp_ms + self.offset_ms, now_ms)
     }
 
+    /// Where a timestamp of the application's is now, whatever it belongs to.
+    pub fn moment(&self, timestamp_ms: f64) -> f64 {
+        timestamp_ms + self.offset_ms
+    }
+
     /// The time of the last picture when it is shown again.
     pub fn repeat(&mut self, now_ms: f64) -> f64 {
         self.give(self.next(now_ms), now_ms)

@@ -63,6 +63,7 @@ impl Server {
             listening: Mutex::new(Wanted {
                 chunks: true,
                 utterances: true,
+                speech: true,
             }),
             lifecycle: Mutex::new(()),
             running: Mutex::new(None),
@@ -90,7 +91,7 @@ impl Server {
             self.events.clone(),
             {
                 let lobby = lobby.clone();
-                Box::new(move |message| {
+                Arc::new(move |message| {
                     if let Some(signalling) = lobby.get().and_then(Weak::upgrade) {
                         signalling.broadcast(&message);
                     }
@@ -179,10 +180,9 @@ impl Server {
         }
     }
 
-    /// Which of [`Event::IncomingAudio`] and [`Event::Utterance`] somebody listens to; both until told otherwise.
+    /// What of microphones somebody listens to; everything until told otherwise.
     /// Microphones are decoded for nobody else. Also takes effect in mid-speech.
-    pub fn set_listening(&self, chunks: bool, utterances: bool) {
-        let wanted = Wanted { chunks, utterances };
+    pub fn set_listening(&self, wanted: Wanted) {
         *self.listening.lock() = wanted;
         // Whoever starts meanwhile reads it once this lock is free.
         if let Some(running) = &*self.running.lock() {
@@ -272,6 +272,14 @@ impl Server {
             true => reached,
             false => 0,
         }
+    }
+
+    /// Hears nothing of a peer's microphone from now on, or hears it again. False: no such peer, or it was so before.
+    pub fn mute_microphone(&self, peer: PeerId, muted: bool) -> bool {
+        let running = self.running.lock();
+        running.as_ref().is_some_and(|running| {
+            self.peers.is_local(peer).is_some() && running.stream.set_muted(peer, muted)
+        })
     }
 
     fn send(&self, peer: PeerId, message: ServerMessage) -> bool {

@@ -6,8 +6,10 @@
 use std::array;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use crate::codec::ByReason;
 use crate::config::MediaConfig;
@@ -19,7 +21,7 @@ use crate::media::{
     AudioChunk, PushOutcome, SampleFormat, VideoFrame, check_timestamp, check_video, mp3,
 };
 use crate::metrics::{Metrics, Recorder};
-use crate::playout::Interrupted;
+use crate::playout::{CueTime, Interrupted};
 
 /// Warnings of one kind come at most this often.
 const WARNING_INTERVAL_MS: f64 = 1_000.0;
@@ -28,8 +30,14 @@ const WARNING_INTERVAL_MS: f64 = 1_000.0;
 pub trait MediaOutput: Send + Sync + 'static {
     /// Takes a frame that was checked.
     fn push_video(&self, frame: VideoFrame<'_>);
+    /// How long frames have waited for the encoders.
+    fn video_waits(&self) -> Duration;
+    /// How much sound waits to be played.
+    fn queued_audio(&self) -> Duration;
     /// Takes a chunk that was checked; refuses it when its queue is full.
     fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome;
+    /// Has `data` told to every viewer at a moment of the sound.
+    fn push_cue(&self, time: CueTime, data: &Value) -> PushOutcome;
     /// Drops what was not played and not encoded yet.
     fn interrupt(&self) -> Interrupted;
     /// What became of all that was pushed so far.
@@ -236,9 +244,32 @@ impl Source {
         PushOutcome::Queued
     }
 
+    /// Has every viewer told of `data` when a moment of the sound is heard. Dropped only if an output has no room.
+    pub fn push_cue(&self, time: CueTime, data: &Value) -> PushOutcome {
+        let (CueTime::InChunk(ms) | CueTime::Timestamp(ms)) = time;
+        if let Err(reason) = check_timestamp(ms) {
+            return PushOutcome::Dropped(reason);
+        }
+        if !self.is_streaming() {
+            return PushOutcome::Dropped(DropReason::NotStarted);
+        }
+        let outcomes = self
+            .live_outputs()
+            .map(|output| output.push_cue(time, data));
+        let refused = outcomes
+            .filter(|outcome| *outcome != PushOutcome::Queued)
+            .last();
+        refused.unwrap_or(PushOutcome::Queued)
+    }
+
     /// How much sound waits to be played, in ms.
     pub fn queued_audio_ms(&self) -> f64 {
-        self.total().queued_audio_ms
+        longest(self.live_outputs().map(|output| output.queued_audio()))
+    }
+
+    /// How long frames have waited for the encoders, in ms: 0 while those keep up.
+    pub fn video_waits_ms(&self) -> f64 {
+        longest(self.live_outputs().map(|output| output.video_waits()))
     }
 
     /// Drops the sound that waits to be played and the frame that waits to be encoded, everywhere.
@@ -367,6 +398,10 @@ impl Source {
     }
 }
 
+fn longest(durations: impl Iterator<Item = Duration>) -> f64 {
+    durations.max().unwrap_or_default().as_secs_f64() * 1_000.0
+}
+
 fn without<'a>(
     outputs: &'a [Weak<dyn MediaOutput>],
     output: &'a Weak<dyn MediaOutput>,
@@ -404,7 +439,6 @@ mod tests {
     use super::*;
     use crate::media::PixelFormat;
     use crate::media::mp3::tests::FILES;
-    use std::time::Duration;
 
     #[derive(Default)]
     struct Output {
@@ -418,6 +452,18 @@ mod tests {
     impl MediaOutput for Output {
         fn push_video(&self, frame: VideoFrame<'_>) {
             self.frames.lock().push(frame.timestamp_ms);
+        }
+
+        fn video_waits(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn queued_audio(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn push_cue(&self, _: CueTime, _: &Value) -> PushOutcome {
+            PushOutcome::Queued
         }
 
         fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome {

@@ -1,5 +1,6 @@
 //! One avatar's media: where pushed frames and chunks become packets, and what its viewers ask for.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -17,10 +18,13 @@ use crate::media_clock::{self, MediaClock};
 use crate::media_pool::PoolHandle;
 use crate::microphone::{Hearing, MicrophoneHandle, Spurt};
 use crate::peers::Peers;
-use crate::playout::{AudioPipeline, EncodedAudio, Interrupted, POSITION_HZ};
+use crate::playout::{
+    AudioPipeline, Cue, CueTime, EncodedAudio, Interrupted, Notice, Notify, POSITION_HZ,
+};
 use crate::rtp::{MAX_PAYLOAD, Packetizer};
 use crate::source::{MediaOutput, OutputCounts, Source};
 use crate::transport::{StreamDelegate, StreamHandle};
+use crate::wall_clock::unix_ms;
 
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
@@ -42,6 +46,8 @@ pub(crate) struct Stream {
     pool: PoolHandle,
     microphones: MicrophoneHandle,
     pub(crate) hearing: Arc<Hearing>,
+    /// Peers that are not heard.
+    muted: Mutex<HashSet<PeerId>>,
     events: Arc<dyn EventSink>,
     announce: Announce,
     /// Where the sound that went out ends, on the media clock at [`POSITION_HZ`].
@@ -49,7 +55,7 @@ pub(crate) struct Stream {
 }
 
 /// Tells every client.
-pub(crate) type Announce = Box<dyn Fn(Value) + Send + Sync>;
+pub(crate) type Announce = Arc<dyn Fn(Value) + Send + Sync>;
 
 impl Stream {
     pub(crate) fn new(
@@ -67,6 +73,7 @@ impl Stream {
             pool,
             microphones,
             hearing: Hearing::new(&MicrophoneConfig::default(), events.clone()),
+            muted: Mutex::default(),
             events,
             announce,
             sound_end: Arc::default(),
@@ -101,12 +108,9 @@ impl Stream {
                     handle.clone(),
                     self.packetizers.clone(),
                     self.sound_end.clone(),
+                    self.hearing.clone(),
                 ),
-                {
-                    let events = source.events().clone();
-                    Box::new(move || events.emit(Event::PlayoutEnded))
-                },
-                warn(),
+                self.on_notice(source),
             )
             .map_err(|source| StartError::Thread {
                 what: "the sound encoder",
@@ -114,16 +118,42 @@ impl Stream {
             })?,
         };
         self.hearing.configure(&config.microphone);
+        handle.set_max_latency(config.max_latency);
         let old = self.media.write().replace(media);
         drop(old);
         self.follow_audience();
         Ok(())
     }
 
+    /// What the sound tells goes to the source, and cues to every client.
+    fn on_notice(&self, source: &Source) -> Notify {
+        let (events, announce) = (source.events().clone(), self.announce.clone());
+        Box::new(move |notice| match notice {
+            Notice::Ended => events.emit(Event::PlayoutEnded),
+            Notice::Warning(text) => events.emit(Event::Warning(text)),
+            Notice::Cue(Cue { position, data }) => announce(json!({
+                "type": "cue",
+                "data": {"audioTime": millis_of(position), "cue": data},
+            })),
+        })
+    }
+
+    /// Hears nothing of a peer from now on, or hears it again. False: it was so before.
+    pub(crate) fn set_muted(&self, peer: PeerId, muted: bool) -> bool {
+        let changed = match muted {
+            true => self.muted.lock().insert(peer),
+            false => self.muted.lock().remove(&peer),
+        };
+        if changed && muted {
+            self.microphones.close(peer);
+        }
+        changed
+    }
+
     /// Ends the encoders; tells whether that cut off what was being said.
     pub(crate) fn close_media(&self) -> bool {
         let media = self.media.write().take();
-        media.is_some_and(|media| media.audio.queued_ms() > 0.0)
+        media.is_some_and(|media| !media.audio.queued().is_zero())
     }
 
     /// How many receive each layer.
@@ -171,9 +201,13 @@ fn publish_audio(
     handle: Arc<StreamHandle>,
     packetizers: Packetizers,
     newest_end: Arc<AtomicU64>,
+    hearing: Arc<Hearing>,
 ) -> Box<dyn FnMut(EncodedAudio) + Send> {
     Box::new(move |audio| {
         newest_end.fetch_max(audio.end(), Relaxed);
+        if audio.is_sound {
+            hearing.avatar_speaks(unix_ms());
+        }
         let layer = Layer::Audio(audio.codec);
         // Packets begin at multiples of 2.5 ms: whole ticks of every clock.
         let timestamp = audio.position * u64::from(layer.clock_hz()) / u64::from(POSITION_HZ);
@@ -184,6 +218,11 @@ fn publish_audio(
     })
 }
 
+/// A place on the media clock in ms.
+fn millis_of(position: u64) -> f64 {
+    position as f64 * 1_000.0 / f64::from(POSITION_HZ)
+}
+
 impl MediaOutput for Stream {
     fn push_video(&self, frame: VideoFrame<'_>) {
         if let Some(media) = &*self.media.read() {
@@ -191,9 +230,32 @@ impl MediaOutput for Stream {
         }
     }
 
+    fn video_waits(&self) -> Duration {
+        let media = self.media.read();
+        media
+            .as_ref()
+            .map(|media| media.video.waits())
+            .unwrap_or_default()
+    }
+
+    fn queued_audio(&self) -> Duration {
+        let media = self.media.read();
+        media
+            .as_ref()
+            .map(|media| media.audio.queued())
+            .unwrap_or_default()
+    }
+
     fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome {
         match &*self.media.read() {
             Some(media) => media.audio.push(chunk),
+            None => PushOutcome::Queued,
+        }
+    }
+
+    fn push_cue(&self, time: CueTime, data: &Value) -> PushOutcome {
+        match &*self.media.read() {
+            Some(media) => media.audio.push_cue(time, data.clone()),
             None => PushOutcome::Queued,
         }
     }
@@ -206,8 +268,7 @@ impl MediaOutput for Stream {
         let cut = media.audio.interrupt();
         if cut.played > Duration::ZERO {
             // What went out is still in the clients' buffers: they need not play it.
-            let end_ms = self.sound_end.load(Relaxed) as f64 * 1_000.0 / f64::from(POSITION_HZ);
-            let until = end_ms + cut.tail.as_secs_f64() * 1_000.0;
+            let until = millis_of(self.sound_end.load(Relaxed)) + cut.tail.as_secs_f64() * 1_000.0;
             (self.announce)(json!({"type": "interrupt", "data": {"audioTime": until}}));
         }
         cut
@@ -223,7 +284,7 @@ impl MediaOutput for Stream {
                     undecodable_frames: video.invalid,
                     keyframes: video.keyframes,
                     encode_time: video.encode_time,
-                    queued_audio_ms: media.audio.queued_ms(),
+                    queued_audio_ms: media.audio.queued().as_secs_f64() * 1_000.0,
                 }
             }
             None => OutputCounts::default(),
@@ -240,6 +301,7 @@ impl StreamDelegate for Stream {
     }
 
     fn gone(&self, peer: PeerId) {
+        self.muted.lock().remove(&peer);
         self.microphones.close(peer);
     }
 
@@ -265,7 +327,9 @@ impl StreamDelegate for Stream {
     }
 
     fn microphone(&self, peer: PeerId, spurt: Spurt) {
-        self.microphones.hear(peer, &self.hearing, spurt);
+        if !self.muted.lock().contains(&peer) {
+            self.microphones.hear(peer, &self.hearing, spurt);
+        }
     }
 
     fn text(&self, peer: PeerId, label: &str, text: &str) {

@@ -50,15 +50,8 @@ impl Avatar {
         let packets = Arc::<Mutex<Vec<_>>>::default();
         let packet_to = packets.clone();
         let output = Box::new(move |packet| packet_to.lock().unwrap().push(packet));
-        let audio = AudioPipeline::spawn(
-            pool,
-            &config,
-            Arc::default(),
-            output,
-            Box::new(|| ()),
-            Box::new(|_| ()),
-        )
-        .unwrap();
+        let audio =
+            AudioPipeline::spawn(pool, &config, Arc::default(), output, Box::new(|_| ())).unwrap();
         video.set_watched(&[VideoCodec::H264]);
         audio.set_heard(&[AudioCodec::Opus]);
         Self {

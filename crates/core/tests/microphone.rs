@@ -6,6 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use avatar_core::event::{Event, PeerId, Speech};
+use avatar_core::microphone::Wanted;
 use avatar_viewer::{Viewer, ViewerOptions};
 use serde_json::json;
 use support::{PATIENCE, System, correlation, eventually, now_ms, opus, peer_id, speech};
@@ -226,7 +227,7 @@ async fn silent_microphones_have_no_decoder_and_one_who_speaks_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_decoded_while_nobody_listens_whoever_speaks() {
     let system = System::start(json!({}));
-    system.server.set_listening(false, false);
+    system.server.set_listening(wanted(false, false));
     let said = speech(16_000);
     let told = telling_speaker(&system, &said).await;
     let untold = speaker(&system, &said).await;
@@ -236,7 +237,7 @@ async fn nothing_is_decoded_while_nobody_listens_whoever_speaks() {
     assert_eq!(system.server.microphone_usage().packets, 0);
 
     // In mid-speech somebody begins to listen, to chunks first.
-    system.server.set_listening(true, false);
+    system.server.set_listening(wanted(true, false));
     for peer in [peer_id(&told), peer_id(&untold)] {
         system.event(|event| match event {
             Event::IncomingAudio(speech) if speech.peer == peer => Some(()),
@@ -244,14 +245,14 @@ async fn nothing_is_decoded_while_nobody_listens_whoever_speaks() {
             _ => None,
         });
     }
-    system.server.set_listening(false, true);
+    system.server.set_listening(wanted(false, true));
     eventually("the last chunk has come", || {
         let events = system.events.lock().unwrap();
         let chunk = |event| matches!(event, Event::IncomingAudio(_));
         !events.try_iter().any(chunk)
     })
     .await;
-    system.server.set_listening(false, false);
+    system.server.set_listening(wanted(false, false));
     // What was open ends; nothing begins.
     eventually("nobody is heard", || {
         system.server.microphone_usage().decoders == 0
@@ -266,7 +267,7 @@ async fn nothing_is_decoded_while_nobody_listens_whoever_speaks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_listened_to_outlasts_a_restart_of_the_server() {
     let system = System::start(json!({}));
-    system.server.set_listening(false, false);
+    system.server.set_listening(wanted(false, false));
     system.server.stop();
     let port = system.server.start().unwrap();
     let said = speech(16_000);
@@ -279,4 +280,12 @@ async fn what_is_listened_to_outlasts_a_restart_of_the_server() {
     .unwrap();
     has_sent(&viewer, 50).await;
     assert_eq!(system.server.microphone_usage().packets, 0);
+}
+
+fn wanted(chunks: bool, utterances: bool) -> Wanted {
+    Wanted {
+        chunks,
+        utterances,
+        speech: false,
+    }
 }

@@ -8,6 +8,7 @@
 
 mod encoder;
 mod h264;
+mod idle;
 mod keyframe;
 mod layer;
 mod pipeline;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::encoder::LayerSettings;
+use super::idle::IdleLoop;
 use super::layer::{EncodedFrame, LayerEncoder};
 use super::slot::{ByCodec, Orders, Slot, SlotFrame, VideoStats};
 use crate::codec::{KeyframeReason, VideoCodec};
@@ -59,6 +60,7 @@ impl VideoPipeline {
             layers: Default::default(),
             clock,
             trickle: None,
+            idle: IdleLoop::new(Arc::clone(&config.idle_frames), config.video_fps),
             output,
             warnings: Warnings::new(warn),
         };
@@ -95,6 +97,12 @@ impl VideoPipeline {
         self.slot.drop_waiting();
     }
 
+    /// How long frames have waited for the encoders, which are behind then. Never for longer than it takes to encode one,
+    /// unless the machine has too much to do.
+    pub fn waits(&self) -> Duration {
+        self.slot.waits()
+    }
+
     /// What was done so far.
     pub fn stats(&self) -> VideoStats {
         self.slot.counters.snapshot()
@@ -111,6 +119,7 @@ struct Worker {
     clock: Arc<Mutex<MediaClock>>,
     /// When the last picture was encoded, and when it is encoded again if no other comes.
     trickle: Option<Trickle>,
+    idle: IdleLoop,
     output: Output,
     warnings: Warnings,
 }
@@ -160,11 +169,12 @@ impl Task for Worker {
         }
         match frame {
             Some(frame) => self.on_frame(frame, now),
+            None if self.idle_at(now).is_some_and(|at| at <= now) => self.on_idle(now),
             None if self.repeat_at().is_some_and(|at| at <= now) => self.on_repeat(now),
             None => {}
         }
         // Frames and requests that came meanwhile have woken the task again.
-        match self.repeat_at() {
+        match self.repeat_at().into_iter().chain(self.idle_at(now)).min() {
             Some(at) => Next::At(at),
             None => Next::Woken,
         }
@@ -187,7 +197,30 @@ impl Worker {
         Some(wanted.map_or(trickle.next, |at| at.min(trickle.next)))
     }
 
+    /// When the next picture of the idle loop is to be encoded, unless a frame comes before.
+    fn idle_at(&self, now: Instant) -> Option<Instant> {
+        let is_watched = self.layers.iter().any(Option::is_some);
+        self.idle.due(now).filter(|_| is_watched)
+    }
+
+    fn on_idle(&mut self, now: Instant) {
+        let timestamp_ms = self.clock.lock().repeat(unix_ms_at(now));
+        let Some(frame) = self.idle.take(now) else {
+            return;
+        };
+        match self.converter.convert(&frame.at(timestamp_ms)) {
+            Ok(_) => {
+                self.trickle = Some(Trickle::after_frame(now));
+                self.encode(timestamp_ms, now, |_| true);
+            }
+            Err(reason) => self
+                .warnings
+                .warn(now, format!("idle frame not sent: {reason}")),
+        }
+    }
+
     fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
+        self.idle.stop(now);
         let timestamp_ms = frame.timestamp_ms;
         let was_watched = frame.was_watched;
         match self.slot.show(frame, &mut self.converter) {

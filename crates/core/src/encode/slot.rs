@@ -109,6 +109,8 @@ struct State {
     spare_pictures: Vec<I420>,
     spare_bytes: Vec<Vec<u8>>,
     watched: ByCodec<Option<Watched>>,
+    /// Since when the encoders have been behind.
+    waits_since: Option<Instant>,
 }
 
 impl Slot {
@@ -140,6 +142,9 @@ impl Slot {
             counter.fetch_add(1, Relaxed);
             state.recycle(replaced.content);
         }
+        if watched {
+            state.waits_since.get_or_insert_with(Instant::now);
+        }
         watched
     }
 
@@ -152,6 +157,12 @@ impl Slot {
             self.counters.superseded.fetch_add(1, Relaxed);
             state.recycle(dropped.content);
         }
+    }
+
+    /// How long the encoders have left frames waiting.
+    pub(super) fn waits(&self) -> Duration {
+        let since = self.state.lock().waits_since;
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn take_in(&self, frame: &VideoFrame<'_>) -> Content {
@@ -203,6 +214,7 @@ impl Slot {
             true => state.latest.take(),
             false => None,
         };
+        state.waits_since = None;
         let watched = state.watched;
         for layer in state.watched.iter_mut().flatten() {
             layer.asked = None;

@@ -88,6 +88,39 @@ pub struct VideoFrame<'a> {
     pub format: PixelFormat,
 }
 
+/// A picture that is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OwnedFrame {
+    /// The picture.
+    pub data: Vec<u8>,
+    /// Pixels a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// How `data` is laid out.
+    pub format: PixelFormat,
+}
+
+impl OwnedFrame {
+    /// The same as a frame to be seen at `timestamp_ms`.
+    pub fn at(&self, timestamp_ms: f64) -> VideoFrame<'_> {
+        VideoFrame {
+            data: &self.data,
+            width: self.width,
+            height: self.height,
+            timestamp_ms,
+            format: self.format,
+        }
+    }
+}
+
+impl std::fmt::Debug for OwnedFrame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (width, height) = (self.width, self.height);
+        write!(f, "{:?} of {width}x{height}", self.format)
+    }
+}
+
 /// How pushed sound is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SampleFormat {

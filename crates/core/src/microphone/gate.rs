@@ -11,7 +11,11 @@ use crate::config::MicrophoneConfig;
 /// The gate opens, and stays open, while so many of the last [`WINDOW`] answers (16 ms each) are "voice":
 /// a click or one wrong answer is not speech.
 const ENOUGH: usize = 3;
+/// What the detector needs for an answer.
+const ANSWER_MS: f64 = 16.0;
 const WINDOW: usize = 5;
+/// Timestamps are set right when they are further off than this.
+const MOST_APART_MS: f64 = 100.0;
 /// The longest utterance: more than recognisers take at once, and 1.9 MB at 16 kHz.
 const LONGEST_UTTERANCE: Duration = Duration::from_secs(60);
 
@@ -31,6 +35,10 @@ pub(super) enum Passed {
     Chunk(Piece),
     /// All that was said, once it ended.
     Utterance(Piece),
+    /// Somebody speaks, since this moment in ms of the Unix clock.
+    Started(f64),
+    /// Nobody does any more, since this moment.
+    Ended(f64),
 }
 
 /// The gate of one microphone. All lengths are in samples of all channels.
@@ -69,6 +77,7 @@ impl Gate {
             wanted: Wanted {
                 chunks: true,
                 utterances: true,
+                speech: true,
             },
             samples_per_ms: f64::from(config.sample_rate) / 1_000.0 * channels as f64,
             chunk_length: samples(config.chunk).max(channels),
@@ -109,7 +118,12 @@ impl Gate {
 
     /// Takes whole frames of sound, the first of which was received at `wall_ms`.
     pub(super) fn push(&mut self, samples: &[i16], wall_ms: f64, out: &mut Vec<Passed>) {
-        self.anchor = (self.position, wall_ms);
+        // What is delivered together is timed by its samples, unless the clocks have run apart.
+        let is_apart = (self.received(0) - wall_ms).abs() > MOST_APART_MS;
+        let is_whole = !self.open && self.chunk.is_empty();
+        if is_whole || is_apart {
+            self.anchor = (self.position, wall_ms);
+        }
         self.position += samples.len() as u64;
         if self.wanted.chunks && (self.open || !self.gating) {
             self.chunk.extend_from_slice(samples);
@@ -136,6 +150,10 @@ impl Gate {
             self.last_voice = self.position;
             if !self.open {
                 self.open = true;
+                if self.wanted.speech {
+                    let noticed_after = ENOUGH * self.answer_length();
+                    out.push(Passed::Started(self.received(noticed_after)));
+                }
                 if self.gating && self.wanted.chunks {
                     self.chunk.extend(&self.before);
                     self.emit_chunks(out);
@@ -158,6 +176,10 @@ impl Gate {
         if self.open {
             self.open = false;
             self.answers = 0;
+            if self.wanted.speech {
+                let since = (self.position - self.last_voice) as usize;
+                out.push(Passed::Ended(self.received(since)));
+            }
             self.emit_utterance(out);
         }
     }
@@ -198,6 +220,11 @@ impl Gate {
         }
     }
 
+    /// Samples to each answer.
+    fn answer_length(&self) -> usize {
+        (self.samples_per_ms * ANSWER_MS) as usize
+    }
+
     /// When the sample `back` samples before the end was received.
     fn received(&self, back: usize) -> f64 {
         let (position, wall_ms) = self.anchor;
@@ -230,6 +257,7 @@ mod tests {
             match passed {
                 Passed::Chunk(piece) => chunks.push(piece),
                 Passed::Utterance(piece) => utterances.push(piece),
+                Passed::Started(_) | Passed::Ended(_) => {}
             }
         }
         (chunks, utterances)
@@ -259,6 +287,27 @@ mod tests {
         let joined: Vec<i16> = chunks.iter().flat_map(|c| c.samples.clone()).collect();
         assert_eq!(joined[..utterance.samples.len()], utterance.samples);
         assert!(joined[utterance.samples.len()..].iter().all(|&s| s == 0));
+    }
+
+    #[test]
+    fn speech_is_told_of_when_it_is_noticed_and_when_it_is_over() {
+        let config = MicrophoneConfig::default();
+        let (mut gate, mut out) = (Gate::new(&config), Vec::new());
+        gate.set_wanted(Wanted {
+            chunks: false,
+            utterances: false,
+            speech: true,
+        });
+        let mut told = Vec::new();
+        for n in 0..400 {
+            step(&mut gate, n, (100..200).contains(&n), &mut out);
+            told.extend(out.drain(..).map(|passed| (n, passed)));
+        }
+        // Voice from 1,600 ms to 3,200 ms of the microphone's time, which began at 1,000 ms.
+        let [(102, Passed::Started(2_600.0)), (226, Passed::Ended(ended))] = told[..] else {
+            panic!("{told:?}");
+        };
+        assert_eq!(ended, 4_232.0);
     }
 
     #[test]

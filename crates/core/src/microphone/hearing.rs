@@ -17,6 +17,10 @@ const WARM_UP: Duration = Duration::from_millis(120);
 /// behind the decoder has closed by then: its window of 80 ms, and a second in all by default.
 const RELEASE: Duration = Duration::from_millis(600);
 
+/// From the moment that the avatar's voice is sent until its echo may come back: a browser's jitter buffer and playout, the
+/// room, and the microphone's way here.
+const ECHO_MS: f64 = 400.0;
+
 /// What is listened to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
@@ -24,6 +28,9 @@ pub struct Wanted {
     pub chunks: bool,
     /// [`Event::Utterance`](crate::event::Event::Utterance).
     pub utterances: bool,
+    /// [`Event::SpeechStarted`](crate::event::Event::SpeechStarted) and
+    /// [`Event::SpeechEnded`](crate::event::Event::SpeechEnded).
+    pub speech: bool,
 }
 
 /// How much of a microphone is to be decoded.
@@ -52,11 +59,14 @@ pub struct MicrophoneUsage {
 pub struct Hearing {
     chunks: AtomicBool,
     utterances: AtomicBool,
+    speech: AtomicBool,
     voice_gating: AtomicBool,
     pre_roll_ms: AtomicU32,
     hang_over_ms: AtomicU32,
     /// Read where a microphone is opened.
     config: Mutex<MicrophoneConfig>,
+    /// Until when the avatar is heard, in ms of the Unix clock.
+    avatar_until_ms: AtomicU64,
     pub(super) events: Arc<dyn EventSink>,
     pub(super) decoders: AtomicUsize,
     pub(super) packets: AtomicU64,
@@ -69,10 +79,12 @@ impl Hearing {
         let hearing = Self {
             chunks: AtomicBool::new(true),
             utterances: AtomicBool::new(true),
+            speech: AtomicBool::new(true),
             voice_gating: AtomicBool::default(),
             pre_roll_ms: AtomicU32::default(),
             hang_over_ms: AtomicU32::default(),
             config: Mutex::default(),
+            avatar_until_ms: AtomicU64::default(),
             events,
             decoders: AtomicUsize::default(),
             packets: AtomicU64::default(),
@@ -95,6 +107,7 @@ impl Hearing {
     pub fn set_wanted(&self, wanted: Wanted) {
         self.chunks.store(wanted.chunks, Relaxed);
         self.utterances.store(wanted.utterances, Relaxed);
+        self.speech.store(wanted.speech, Relaxed);
     }
 
     /// What is listened to.
@@ -102,15 +115,20 @@ impl Hearing {
         Wanted {
             chunks: self.chunks.load(Relaxed),
             utterances: self.utterances.load(Relaxed),
+            speech: self.speech.load(Relaxed),
         }
     }
 
     /// What that asks of each microphone.
     pub fn attention(&self) -> Attention {
-        let Wanted { chunks, utterances } = self.wanted();
+        let Wanted {
+            chunks,
+            utterances,
+            speech,
+        } = self.wanted();
         if chunks && !self.gates_voice() {
             Attention::Everything
-        } else if chunks || utterances {
+        } else if chunks || utterances || speech {
             Attention::Speech
         } else {
             Attention::Nothing
@@ -130,6 +148,16 @@ impl Hearing {
     /// How long quiet packets are decoded after a loud one.
     pub fn release(&self) -> Duration {
         Duration::from_millis(self.hang_over_ms.load(Relaxed).into()) + RELEASE
+    }
+
+    /// The avatar's voice went out just now.
+    pub fn avatar_speaks(&self, now_ms: f64) {
+        self.avatar_until_ms.fetch_max(now_ms as u64, Relaxed);
+    }
+
+    /// Whether a microphone may hear the avatar in what was received from `from_ms` of the Unix clock on.
+    pub fn hears_avatar(&self, from_ms: f64) -> bool {
+        from_ms <= self.avatar_until_ms.load(Relaxed) as f64 + ECHO_MS
     }
 
     /// What the microphones cost.
@@ -158,15 +186,29 @@ mod tests {
             ..MicrophoneConfig::default()
         };
         let hearing = Hearing::new(&config(true), Arc::new(|_: Event| ()));
-        let ask = |voice_gating, chunks, utterances| {
+        let ask = |voice_gating, chunks, utterances, speech| {
             hearing.configure(&config(voice_gating));
-            hearing.set_wanted(Wanted { chunks, utterances });
+            hearing.set_wanted(Wanted {
+                chunks,
+                utterances,
+                speech,
+            });
             hearing.attention()
         };
-        assert_eq!(ask(true, true, true), Attention::Speech);
-        assert_eq!(ask(true, false, true), Attention::Speech);
-        assert_eq!(ask(false, false, true), Attention::Speech);
-        assert_eq!(ask(false, true, false), Attention::Everything);
-        assert_eq!(ask(false, false, false), Attention::Nothing);
+        assert_eq!(ask(true, true, true, true), Attention::Speech);
+        assert_eq!(ask(true, false, true, false), Attention::Speech);
+        assert_eq!(ask(false, false, true, false), Attention::Speech);
+        assert_eq!(ask(false, false, false, true), Attention::Speech);
+        assert_eq!(ask(false, true, false, false), Attention::Everything);
+        assert_eq!(ask(false, false, false, false), Attention::Nothing);
+    }
+
+    #[test]
+    fn the_avatar_may_be_heard_for_a_while_after_it_was_sent() {
+        let hearing = Hearing::new(&MicrophoneConfig::default(), Arc::new(|_: Event| ()));
+        assert!(!hearing.hears_avatar(1_000.0));
+        hearing.avatar_speaks(5_000.0);
+        assert!(hearing.hears_avatar(5_399.0));
+        assert!(!hearing.hears_avatar(5_401.0));
     }
 }

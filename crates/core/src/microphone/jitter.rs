@@ -24,8 +24,6 @@ const RESTART_LATE: u32 = 25;
 pub(super) struct Packet {
     /// RTP timestamp, 48 kHz.
     pub(super) timestamp: u32,
-    /// When it was received, in ms of the Unix clock.
-    pub(super) wall_ms: f64,
     /// One Opus packet.
     pub(super) payload: Bytes,
 }
@@ -137,7 +135,6 @@ mod tests {
     fn packet(tag: u32) -> Packet {
         Packet {
             timestamp: tag,
-            wall_ms: 0.0,
             payload: Bytes::new(),
         }
     }

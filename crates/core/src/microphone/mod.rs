@@ -48,6 +48,10 @@ const OVER: Duration = Duration::from_secs(1);
 const MOST_SILENCE: Duration = Duration::from_secs(1);
 /// So many lost packets in a row are concealed; then comes silence, as from any phone.
 const MOST_CONCEALED: u32 = 5;
+/// A packet that comes this much later or sooner than its timestamp says belongs to a clock that was set anew.
+const RESTART_MS: f64 = 1_000.0;
+/// So much later each packet may come than the one before, for clocks that are slower than ours.
+const SLOWER_MS: f64 = 0.01;
 /// Of the timestamps in here, whatever the codec's own clock.
 pub(crate) const CLOCK_HZ: u32 = 48_000;
 
@@ -99,6 +103,8 @@ pub struct Microphone {
     lost_in_a_row: u32,
     /// The RTP timestamp up to which there is sound, and the moment.
     heard_until: Option<(u32, Instant)>,
+    /// An RTP timestamp, and when what it belongs to would have come had the network not delayed it.
+    origin: Option<(u32, f64)>,
     /// When the last packet came.
     last_packet: Option<Instant>,
     passed: Vec<Passed>,
@@ -153,6 +159,7 @@ impl Microphone {
             stats: MicrophoneStats::default(),
             lost_in_a_row: 0,
             heard_until: None,
+            origin: None,
             last_packet: None,
             passed: Vec::new(),
         })
@@ -174,9 +181,9 @@ impl Microphone {
         self.stats.packets += 1;
         self.last_packet = Some(now);
         let sequence = packet.sequence;
+        self.follow_clock(packet.timestamp, wall_ms);
         let packet = Packet {
             timestamp: packet.timestamp,
-            wall_ms,
             payload: packet.payload,
         };
         match self.jitter.insert(now, sequence, packet) {
@@ -187,15 +194,15 @@ impl Microphone {
                 self.heard_until = None;
             }
         }
-        self.play(now, wall_ms);
+        self.play(now);
         self.deliver(out);
     }
 
     /// Does what is due at `now`.
     pub fn on_timeout(&mut self, now: Instant, wall_ms: f64, out: &mut Vec<Event>) {
-        self.play(now, wall_ms);
+        self.play(now);
         if self.idle_deadline().is_some_and(|at| at <= now) {
-            self.pass_silence(now, wall_ms);
+            self.pass_silence(now);
         }
         self.deliver(out);
     }
@@ -226,11 +233,27 @@ impl Microphone {
         self.stats
     }
 
-    fn play(&mut self, now: Instant, wall_ms: f64) {
+    /// Follows the sender's clock by the packets that came soonest; it may be slower than ours by half a thousandth.
+    fn follow_clock(&mut self, timestamp: u32, wall_ms: f64) {
+        let expected_ms = self.wall_of(timestamp) + SLOWER_MS;
+        let is_sane = (wall_ms - expected_ms).abs() < RESTART_MS;
+        let soonest_ms = if is_sane { expected_ms.min(wall_ms) } else { wall_ms };
+        self.origin = Some((timestamp, soonest_ms));
+    }
+
+    /// When the sound at an RTP timestamp would have come, in ms of the Unix clock.
+    fn wall_of(&self, timestamp: u32) -> f64 {
+        self.origin.map_or(f64::NEG_INFINITY, |(origin, wall_ms)| {
+            let ticks = f64::from(timestamp.wrapping_sub(origin) as i32);
+            wall_ms + ticks * 1_000.0 / f64::from(CLOCK_HZ)
+        })
+    }
+
+    fn play(&mut self, now: Instant) {
         while let Some(next) = self.jitter.pop(now) {
             match next {
                 Next::Packet(packet) => self.play_packet(now, &packet),
-                Next::Lost(following) => self.play_lost(now, wall_ms, following.as_ref()),
+                Next::Lost(following) => self.play_lost(now, following.as_ref()),
             }
         }
     }
@@ -244,18 +267,17 @@ impl Microphone {
         // that was given up already, and is delivered nevertheless.
         let ahead = i64::from(packet.timestamp.wrapping_sub(expected) as i32);
         if let Ok(ahead @ 1..) = u64::try_from(ahead) {
+            let wall_ms = self.wall_of(expected);
             self.listener
-                .pass_silence(ticks(ahead), packet.wall_ms, &mut self.passed);
+                .pass_silence(ticks(ahead), wall_ms, &mut self.passed);
         }
+        let wall_ms = self.wall_of(packet.timestamp);
         let frames = match self.decoder.decode(&packet.payload) {
-            Ok(samples) => self
-                .listener
-                .pass(samples, packet.wall_ms, &mut self.passed),
+            Ok(samples) => self.listener.pass(samples, wall_ms, &mut self.passed),
             Err(_) => {
                 self.stats.undecodable += 1;
                 let samples = self.decoder.recover(None);
-                self.listener
-                    .pass(samples, packet.wall_ms, &mut self.passed)
+                self.listener.pass(samples, wall_ms, &mut self.passed)
             }
         };
         // Time that silence was put in for stays covered when a late packet belongs there.
@@ -266,7 +288,7 @@ impl Microphone {
         self.heard_until = Some((end, now));
     }
 
-    fn play_lost(&mut self, now: Instant, wall_ms: f64, following: Option<&Packet>) {
+    fn play_lost(&mut self, now: Instant, following: Option<&Packet>) {
         self.stats.lost += 1;
         self.lost_in_a_row += 1;
         if self.lost_in_a_row > MOST_CONCEALED {
@@ -275,6 +297,10 @@ impl Microphone {
         let samples = self
             .decoder
             .recover(following.map(|packet| &packet.payload[..]));
+        let wall_ms = match self.heard_until {
+            Some((until, _)) => self.wall_of(until),
+            None => return,
+        };
         let frames = self.listener.pass(samples, wall_ms, &mut self.passed);
         if let Some((until, _)) = self.heard_until {
             self.heard_until = Some((until.wrapping_add(frames), now));
@@ -287,13 +313,13 @@ impl Microphone {
         (gate.is_open() || gate.has_partial_chunk()).then(|| moment + IDLE)
     }
 
-    fn pass_silence(&mut self, now: Instant, wall_ms: f64) {
+    fn pass_silence(&mut self, now: Instant) {
         let Some((until, moment)) = self.heard_until else {
             return;
         };
         let silent = now.saturating_duration_since(moment);
         if self.listener.gate.is_open() {
-            let start_ms = wall_ms - silent.as_secs_f64() * 1_000.0;
+            let start_ms = self.wall_of(until);
             let passed = &mut self.passed;
             self.listener.pass_silence(silent, start_ms, passed);
             let ticks = silent.as_micros() as u64 * u64::from(CLOCK_HZ) / 1_000_000;
@@ -311,10 +337,20 @@ impl Microphone {
             sample_rate: self.config.sample_rate,
             channels: self.config.channels,
             timestamp_ms: piece.timestamp_ms,
+            avatar_speaking: false,
         };
         out.extend(self.passed.drain(..).map(|passed| match passed {
             Passed::Chunk(piece) => Event::IncomingAudio(speech(piece)),
             Passed::Utterance(piece) => Event::Utterance(speech(piece)),
+            Passed::Started(timestamp_ms) => Event::SpeechStarted {
+                peer: self.peer,
+                timestamp_ms,
+                avatar_speaking: false,
+            },
+            Passed::Ended(timestamp_ms) => Event::SpeechEnded {
+                peer: self.peer,
+                timestamp_ms,
+            },
         }));
     }
 }

@@ -145,6 +145,22 @@ fn run(commands: &Receiver<Command>, shared: &Shared) {
     }
 }
 
+/// Says whether the avatar may be heard in what was heard.
+fn with_avatar(mut event: Event, hearing: &Hearing) -> Event {
+    match &mut event {
+        Event::IncomingAudio(speech) | Event::Utterance(speech) => {
+            speech.avatar_speaking = hearing.hears_avatar(speech.timestamp_ms);
+        }
+        Event::SpeechStarted {
+            timestamp_ms,
+            avatar_speaking,
+            ..
+        } => *avatar_speaking = hearing.hears_avatar(*timestamp_ms),
+        _ => {}
+    }
+    event
+}
+
 impl Speakers {
     fn hear(&mut self, peer: PeerId, hearing: Arc<Hearing>, spurt: Spurt) {
         let known = self.listening.get(&peer);
@@ -208,6 +224,7 @@ impl Speakers {
                 return;
             }
             for event in self.out.drain(..) {
+                let event = with_avatar(event, &listening.hearing);
                 listening.hearing.events.emit(event);
             }
             let timeout = listening.microphone.next_timeout();

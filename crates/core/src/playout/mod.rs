@@ -10,6 +10,7 @@
 //! a task of the media pool.
 
 mod backlog;
+mod cues;
 mod encoder;
 mod pipeline;
 mod player;
@@ -19,8 +20,9 @@ mod ticker;
 mod timeline;
 mod unpacker;
 
+pub use cues::{Cue, CueTime};
 pub use encoder::OpusEncoder;
-pub use pipeline::{AudioPipeline, EncodedAudio, Ended, PlayoutStats, Warn};
+pub use pipeline::{AudioPipeline, EncodedAudio, Notice, Notify, PlayoutStats};
 pub use player::Player;
 pub use queue::{Begins, Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled, TICK_FRAMES};
 pub use telephone::Telephone;

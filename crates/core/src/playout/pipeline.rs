@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use serde_json::Value;
 
+use super::cues::{Cue, CueTime, Cues};
 use super::player::Player;
 use super::queue::{Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled};
 use super::telephone::Telephone;
@@ -16,6 +18,7 @@ use super::timeline::Timeline;
 use super::unpacker::Unpacker;
 use crate::codec::AudioCodec;
 use crate::config::MediaConfig;
+use crate::error::DropReason;
 use crate::media::audio::check_audio;
 use crate::media::{AudioChunk, PushOutcome};
 use crate::media_clock::{self, MediaClock};
@@ -34,6 +37,8 @@ pub struct EncodedAudio {
     pub position: u64,
     /// How long it plays.
     pub length: Duration,
+    /// Whether there is something to hear in it.
+    pub is_sound: bool,
     /// Whether a talk-spurt begins here: the RTP marker (RFC 7587 section 4.1, RFC 3551 section 4.1).
     pub spurt_start: bool,
 }
@@ -74,11 +79,19 @@ const SILENCE_BEHIND_MS: f64 = 60.0;
 /// Packets begin at multiples of 2.5 ms: whole ticks of the clocks of Opus and G.711.
 const PLACES_HZ: u32 = 400;
 
-/// Told when everything that was pushed has been played.
-pub type Ended = Box<dyn Fn() + Send>;
+/// What a pipeline tells, beside the packets.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// Everything that was pushed has been played.
+    Ended,
+    /// This is due within a second.
+    Cue(Cue),
+    /// Something went wrong.
+    Warning(String),
+}
 
-/// Takes a sentence about something that went wrong.
-pub type Warn = Box<dyn Fn(String) + Send>;
+/// Takes notices, on the pool's threads: it must not block.
+pub type Notify = Box<dyn Fn(Notice) + Send>;
 
 /// The audio queue and what plays it. Once this is dropped nothing more comes out.
 pub struct AudioPipeline {
@@ -101,10 +114,11 @@ struct Shared {
     failed_ticks: AtomicU64,
 }
 
-/// What was pushed, and until when that is heard.
+/// What was pushed, when that is heard, and what is to happen meanwhile.
 struct Waiting {
     queue: PlayoutQueue,
     timeline: Timeline,
+    cues: Cues,
 }
 
 impl AudioPipeline {
@@ -115,14 +129,14 @@ impl AudioPipeline {
         config: &MediaConfig,
         clock: Arc<Mutex<MediaClock>>,
         output: Box<dyn FnMut(EncodedAudio) + Send>,
-        ended: Ended,
-        warn: Warn,
+        notify: Notify,
     ) -> io::Result<Self> {
         let player = Player::new().map_err(io::Error::other)?;
         let shared = Arc::new(Shared {
             waiting: Mutex::new(Waiting {
                 queue: PlayoutQueue::new(config.max_audio_queue),
                 timeline: Timeline::default(),
+                cues: Cues::default(),
             }),
             clock,
             heard: AtomicU8::new(0),
@@ -146,8 +160,7 @@ impl AudioPipeline {
             packets: Vec::new(),
             is_sounding: false,
             output,
-            ended,
-            warn,
+            notify,
         };
         Ok(Self {
             shared,
@@ -172,7 +185,24 @@ impl AudioPipeline {
     pub fn interrupt(&self) -> Interrupted {
         let waiting = &mut *self.shared.waiting.lock();
         waiting.timeline.clear();
+        waiting.cues.clear();
         waiting.queue.interrupt()
+    }
+
+    /// Has `data` happen at a moment of the sound. An interruption drops it.
+    pub fn push_cue(&self, time: CueTime, data: Value) -> PushOutcome {
+        let waiting = &mut *self.shared.waiting.lock();
+        let media_ms = match time {
+            CueTime::InChunk(ms) => {
+                let start_ms = waiting.timeline.start_ms();
+                start_ms.unwrap_or_else(|| unix_ms_at(Instant::now())) + ms
+            }
+            CueTime::Timestamp(ms) => self.shared.clock.lock().moment(ms),
+        };
+        match waiting.cues.push(position_of(media_ms), data) {
+            true => PushOutcome::Queued,
+            false => PushOutcome::Dropped(DropReason::QueueFull),
+        }
     }
 
     /// Says which layers somebody listens to: those are encoded, and no other. The queue plays on also for nobody.
@@ -189,9 +219,9 @@ impl AudioPipeline {
         }
     }
 
-    /// How much waits to be played, in ms.
-    pub fn queued_ms(&self) -> f64 {
-        millis(self.shared.waiting.lock().queue.queued())
+    /// How much waits to be played.
+    pub fn queued(&self) -> Duration {
+        self.shared.waiting.lock().queue.queued()
     }
 
     /// What was done so far.
@@ -209,7 +239,9 @@ impl AudioPipeline {
 
 impl Shared {
     fn push(&self, chunk: &AudioChunk<'_>, now: Instant) -> PushOutcome {
-        let Waiting { queue, timeline } = &mut *self.waiting.lock();
+        let Waiting {
+            queue, timeline, ..
+        } = &mut *self.waiting.lock();
         let queued = queue.queued();
         let begins = timeline.place(
             &mut self.clock.lock(),
@@ -241,8 +273,7 @@ struct Worker {
     /// The last tick was not silence.
     is_sounding: bool,
     output: Box<dyn FnMut(EncodedAudio) + Send>,
-    ended: Ended,
-    warn: Warn,
+    notify: Notify,
 }
 
 /// What a tick plays.
@@ -266,7 +297,8 @@ impl Task for Worker {
     }
 
     fn on_panic(&mut self) {
-        (self.warn)("the sound encoder crashed: no more sound until the next start".to_owned());
+        let text = "the sound encoder crashed: no more sound until the next start";
+        (self.notify)(Notice::Warning(text.to_owned()));
     }
 }
 
@@ -281,7 +313,7 @@ impl Worker {
         }
         let is_sounding = !matches!(sound, Sound::Silence);
         if std::mem::replace(&mut self.is_sounding, is_sounding) && !is_sounding {
-            (self.ended)();
+            (self.notify)(Notice::Ended);
         }
         let heard = shared.heard.load(Relaxed);
         let redundant = (*shared.loss.lock())
@@ -304,7 +336,7 @@ impl Worker {
 
     /// Fetches what this tick plays, and gives it its place on the media clock.
     fn pull(&mut self, tick: &mut Tick) -> Sound {
-        let queue = &mut self.shared.waiting.lock().queue;
+        let Waiting { queue, cues, .. } = &mut *self.shared.waiting.lock();
         let sound = match queue.pass(tick.at, &mut self.packets) {
             Some(spurt_start) => Sound::Packets { spurt_start },
             None => match queue.pull(tick.at, &mut self.samples) {
@@ -315,6 +347,9 @@ impl Worker {
         if let Some(begun_ms) = queue.take_begun_ms() {
             tick.position = position_of(begun_ms).max(self.sent_until);
             self.ticker.move_to(tick.position);
+        }
+        while let Some(cue) = cues.take(tick.position) {
+            (self.notify)(Notice::Cue(cue));
         }
         sound
     }
@@ -379,7 +414,7 @@ impl Worker {
     fn on_failure(&self, error: &dyn std::fmt::Display) {
         if self.shared.failed_ticks.fetch_add(1, Relaxed) == 0 {
             tracing::error!(%error, "cannot encode sound");
-            (self.warn)(format!("sound not sent: {error}"));
+            (self.notify)(Notice::Warning(format!("sound not sent: {error}")));
         }
     }
 }
@@ -401,8 +436,4 @@ fn position_of(media_ms: f64) -> u64 {
 
 fn bit(codec: AudioCodec) -> u8 {
     1 << codec as u8
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1_000.0
 }

@@ -95,6 +95,7 @@ impl Player {
             data,
             position,
             length: TICK,
+            is_sound: sound.is_some(),
             spurt_start,
         }))
     }
@@ -121,6 +122,7 @@ impl Player {
                 data: packet.data.clone(),
                 position: position + packet.at as u64,
                 length: Duration::from_secs(packet.frames as u64) / POSITION_HZ,
+                is_sound: true,
                 spurt_start: std::mem::take(&mut self.marker),
             });
         }

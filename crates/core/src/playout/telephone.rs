@@ -95,6 +95,7 @@ impl Telephone {
                 data: Bytes::from(data),
                 position,
                 length: TICK,
+                is_sound: sound.is_some(),
                 spurt_start,
             });
         }

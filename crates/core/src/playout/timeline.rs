@@ -19,6 +19,8 @@ const MAX_OVERLAP_MS: f64 = 2_000.0;
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     end_ms: Option<f64>,
+    /// Where the last chunk begins.
+    start_ms: Option<f64>,
 }
 
 impl Timeline {
@@ -52,13 +54,20 @@ impl Timeline {
 
     /// `length` of sound was pushed, which begins as [`Self::place`] said.
     pub(super) fn add(&mut self, begins: Option<Begins>, length: Duration) {
-        let start_ms = begins.map(|begins| begins.media_ms).or(self.end_ms);
-        self.end_ms = start_ms.map(|start_ms| start_ms + length.as_secs_f64() * 1_000.0);
+        self.start_ms = begins.map(|begins| begins.media_ms).or(self.end_ms);
+        self.end_ms = self
+            .start_ms
+            .map(|start_ms| start_ms + length.as_secs_f64() * 1_000.0);
+    }
+
+    /// Where the chunk begins that was pushed last.
+    pub(super) fn start_ms(&self) -> Option<f64> {
+        self.start_ms
     }
 
     /// What was pushed so far is not heard.
     pub(super) fn clear(&mut self) {
-        self.end_ms = None;
+        *self = Self::default();
     }
 }
 

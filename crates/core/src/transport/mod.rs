@@ -20,6 +20,7 @@ mod network;
 mod opener;
 mod outlet;
 mod peer;
+mod reception;
 mod reflexive;
 mod rtcp;
 mod rtp_header;

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -348,6 +348,11 @@ impl StreamHandle {
             });
         }
         true
+    }
+
+    /// How long what was published may wait to be sent; then it is left out. 200 ms until told otherwise.
+    pub fn set_max_latency(&self, max_latency: Duration) {
+        self.hub.set_max_latency(max_latency);
     }
 
     /// The UDP port of all viewers.

@@ -15,7 +15,7 @@ use super::dtls::{Dtls, DtlsEvent, Identity};
 use super::ice::{Check, Credentials, Ice};
 use super::opener::Opener;
 use super::outlet::Outlet;
-use super::rtcp::{Feedback, read_feedback};
+use super::rtcp::{Feedback, read_feedback, receiver_report, sender_report_time};
 use super::sdp::{Offer, Ssrcs};
 use super::srtp::Keys;
 use super::stun;
@@ -316,9 +316,28 @@ impl Peer {
             let mut compound = Vec::with_capacity(data.len());
             if opener.open_rtcp(data, &mut compound) {
                 read_feedback(&compound, |feedback| out.feedback.push(feedback));
+                if let Some(ntp) = sender_report_time(&compound) {
+                    self.uplink.on_sender_report(now, ntp);
+                }
             }
         } else {
             self.uplink.receive(now, data, opener, &mut out.microphone);
+            self.report_reception(now, out);
+        }
+    }
+
+    /// Tells the peer what arrives of its microphone. Its packets are the clock for that.
+    fn report_reception(&mut self, now: Instant, out: &mut Output) {
+        if let Some(block) = self.uplink.poll_report(now)
+            && let Some(outlet) = &mut self.outlet
+            && let Some((local, remote)) = self.path
+            && let Some(data) = outlet.seal_rtcp(&receiver_report(self.ssrcs.audio, &block))
+        {
+            out.datagrams.push(Datagram {
+                local,
+                remote,
+                data,
+            });
         }
     }
 

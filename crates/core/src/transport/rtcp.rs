@@ -1,6 +1,8 @@
 //! The little RTCP that a sender needs (RFC 3550, RFC 4585, RFC 5104): feedback in, reports out.
 //! Hostile input reaches this code, so it is narrow and cannot fail.
 
+use super::reception::ReportBlock;
+
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
@@ -115,13 +117,40 @@ pub(super) fn sender_report(info: &SenderInfo) -> Vec<u8> {
     packet.extend(info.rtp_time.to_be_bytes());
     packet.extend(info.packets.to_be_bytes());
     packet.extend(info.octets.to_be_bytes());
-    // SDES: one chunk, CNAME "avatar", an end, padded to a word.
+    extend_with_name(&mut packet, info.ssrc);
+    packet
+}
+
+/// A compound of a receiver report (RFC 3550, 6.4.2) and the CNAME of `ssrc`, which reports.
+pub(super) fn receiver_report(ssrc: u32, block: &ReportBlock) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(52);
+    packet.extend([0x81, RECEIVER_REPORT, 0, 7]);
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(block.ssrc.to_be_bytes());
+    packet.extend((u32::from(block.fraction_lost) << 24 | block.lost).to_be_bytes());
+    packet.extend(block.highest_sequence.to_be_bytes());
+    packet.extend(block.jitter.to_be_bytes());
+    packet.extend(block.last_report.to_be_bytes());
+    packet.extend(block.since_last_report.to_be_bytes());
+    extend_with_name(&mut packet, ssrc);
+    packet
+}
+
+/// SDES: one chunk, CNAME "avatar", an end, padded to a word.
+fn extend_with_name(packet: &mut Vec<u8>, ssrc: u32) {
     packet.extend([0x81, SOURCE_DESCRIPTION, 0, 4]);
-    packet.extend(info.ssrc.to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
     packet.extend([1, 6]);
     packet.extend(b"avatar");
     packet.extend([0; 4]);
-    packet
+}
+
+/// The middle 32 bits of the NTP time in a compound packet that begins with a sender report.
+pub(super) fn sender_report_time(compound: &[u8]) -> Option<u32> {
+    match compound {
+        [_, SENDER_REPORT, ..] => word(compound, 10),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -213,5 +242,25 @@ mod tests {
         fn random_compounds_never_panic(data in prop::collection::vec(any::<u8>(), 0..300)) {
             read(&data);
         }
+    }
+
+    #[test]
+    fn a_receiver_report_says_what_was_lost() {
+        let block = ReportBlock {
+            ssrc: 5,
+            fraction_lost: 26,
+            lost: 10,
+            highest_sequence: 70_000,
+            jitter: 40,
+            last_report: 0x0102_0304,
+            since_last_report: 65_536,
+        };
+        let packet = receiver_report(9, &block);
+        let mut told = Vec::new();
+        read_feedback(&packet, |feedback| told.push(feedback));
+        assert_eq!(told, [Feedback::Loss { ssrc: 5, share: 26 }]);
+        assert_eq!((packet.len() % 4, word(&packet, 16)), (0, Some(70_000)));
+        assert_eq!(word(&packet, 24), Some(0x0102_0304));
+        assert_eq!(sender_report_time(&packet), None);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::opener::Opener;
+use super::reception::{Reception, ReportBlock};
 use super::rtp_header::{RtpHeader, payload_type};
 use super::sdp::MicrophoneTrack;
 use crate::microphone::{
@@ -21,6 +22,7 @@ pub(super) struct Uplink {
     hearing: Arc<Hearing>,
     activity: Activity,
     pre_roll: PreRoll,
+    reception: Reception,
 }
 
 impl Uplink {
@@ -30,6 +32,7 @@ impl Uplink {
             hearing,
             activity: Activity::default(),
             pre_roll: PreRoll::default(),
+            reception: Reception::default(),
         }
     }
 
@@ -62,6 +65,8 @@ impl Uplink {
         header.timestamp = header
             .timestamp
             .wrapping_mul(CLOCK_HZ / track.codec.clock_hz());
+        // Not opened yet: whoever forges one on the peer's path can at most have it protect its sound better.
+        self.reception.add(now, &header, track.codec.clock_hz());
         let id = track.level_extension;
         let level = id.and_then(|id| header.audio_level(packet, id));
         let release = self.hearing.release();
@@ -95,6 +100,16 @@ impl Uplink {
         if is_genuine {
             self.activity.learn(now, level, verdict);
         }
+    }
+
+    /// The peer reported; `ntp` is the middle of its NTP time.
+    pub(super) fn on_sender_report(&mut self, now: Instant, ntp: u32) {
+        self.reception.on_sender_report(now, ntp);
+    }
+
+    /// What the peer is to be told of its packets, if that is due.
+    pub(super) fn poll_report(&mut self, now: Instant) -> Option<ReportBlock> {
+        self.reception.poll_report(now)
     }
 
     /// Opens a packet behind the pre-roll: the length of its payload.

@@ -204,7 +204,7 @@ fn give_out(codecs: &[AudioCodec], chunks: &[AudioChunk<'_>]) -> Vec<EncodedAudi
         assert_eq!(pipeline.push(*chunk), PushOutcome::Queued);
     }
     let begun = Instant::now();
-    while pipeline.queued_ms() > 0.0 {
+    while !pipeline.queued().is_zero() {
         assert!(begun.elapsed() < Duration::from_secs(20));
         std::thread::park_timeout(MS);
     }

@@ -54,10 +54,15 @@ fn pipeline_for(codecs: &[AudioCodec]) -> (AudioPipeline, Receiver<EncodedAudio>
         let _ = packets_to.send(audio);
     });
     let pool = MediaPool::new(1).unwrap();
-    let (ended, warn) = (Box::new(|| ()), Box::new(|_| ()));
     let config = MediaConfig::default();
-    let pipeline =
-        AudioPipeline::spawn(&pool.handle(), &config, Arc::default(), output, ended, warn).unwrap();
+    let pipeline = AudioPipeline::spawn(
+        &pool.handle(),
+        &config,
+        Arc::default(),
+        output,
+        Box::new(|_| ()),
+    )
+    .unwrap();
     pipeline.set_heard(codecs);
     (pipeline, packets, pool)
 }
@@ -509,9 +514,9 @@ fn the_pipeline_plays_at_real_time_and_stops_at_once() {
         pipeline.push(chunk(&data, 0, 1)),
         PushOutcome::Dropped(DropReason::BadSampleRate(0))
     );
-    assert!(pipeline.queued_ms() > 400.0);
+    assert!(pipeline.queued() > Duration::from_millis(400));
     let begun = Instant::now();
-    while pipeline.queued_ms() > 0.0 {
+    while !pipeline.queued().is_zero() {
         assert!(begun.elapsed() < Duration::from_secs(10));
         std::thread::yield_now();
         std::thread::park_timeout(MS);

@@ -270,6 +270,12 @@ impl Outlet {
     }
 }
 
+    /// A compound of RTCP, sealed.
+    pub(super) fn seal_rtcp(&mut self, compound: &[u8]) -> Option<BytesMut> {
+        self.sealer.seal_rtcp(compound)
+    }
+}
+
 /// The sender of a track that the viewer wants.
 fn running(sender: &Option<Sender>) -> Option<&Sender> {
     sender.as_ref().filter(|sender| !sender.paused)

@@ -1,6 +1,7 @@
 //! One avatar as a shard sees it: its viewers here, and what they may ask for again.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -13,9 +14,8 @@ use crate::transport::StreamDelegate;
 use crate::transport::counters::Counters;
 use crate::wall_clock::unix_ms;
 
-/// A unit that waited longer for its shard is not sent any more: the machine cannot keep up, and what comes late
-/// makes everything after it late too. Browsers' jitter buffers hold about as much.
-const MAX_LATE: Duration = Duration::from_millis(200);
+/// Until somebody says otherwise.
+const MAX_LATENCY_MS: u32 = 200;
 
 /// What all shards share of a stream.
 pub(crate) struct StreamHub {
@@ -23,6 +23,9 @@ pub(crate) struct StreamHub {
     pub(crate) counters: Arc<Counters>,
     /// How many receive each layer, of each shard.
     audience: Mutex<Vec<PerLayer<usize>>>,
+    /// A unit that waited longer for its shard is not sent any more: the machine cannot keep up, and what comes late makes
+    /// everything after it late too.
+    max_latency_ms: AtomicU32,
 }
 
 impl StreamHub {
@@ -31,7 +34,17 @@ impl StreamHub {
             delegate,
             counters: Arc::default(),
             audience: Mutex::new(vec![PerLayer::default(); shards]),
+            max_latency_ms: AtomicU32::new(MAX_LATENCY_MS),
         })
+    }
+
+    pub(super) fn max_latency(&self) -> Duration {
+        Duration::from_millis(self.max_latency_ms.load(Relaxed).into())
+    }
+
+    pub(crate) fn set_max_latency(&self, max_latency: Duration) {
+        let ms = u32::try_from(max_latency.as_millis()).unwrap_or(u32::MAX);
+        self.max_latency_ms.store(ms, Relaxed);
     }
 
     /// Takes one shard's count, and tells the delegate the sum.
@@ -91,7 +104,7 @@ impl Stream {
         layer: Layer,
         unit: &AccessUnit,
     ) -> bool {
-        let is_late = now.saturating_duration_since(published) > MAX_LATE;
+        let is_late = now.saturating_duration_since(published) > self.hub.max_latency();
         let state = &mut self.layers[layer];
         if let Layer::Video(codec) = layer {
             state.is_broken = is_late || state.is_broken && !unit.keyframe;

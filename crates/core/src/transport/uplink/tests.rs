@@ -20,10 +20,12 @@ const T0: f64 = 1_700_000_000_000.0;
 const EVERYTHING: Wanted = Wanted {
     chunks: true,
     utterances: true,
+    speech: true,
 };
 const NOTHING: Wanted = Wanted {
     chunks: false,
     utterances: false,
+    speech: false,
 };
 
 /// A browser, the network thread's part of its microphone, and the decoder's thread.
