@@ -35,7 +35,7 @@ function whisper(url) {
     form.append("file", file, "utterance.wav");
     form.append("language", "en");
     const response = await post(service, "/transcribe", form, signal);
-    const { text } = /** @type {{ text?: unknown }} */ (await response.json());
+    const { text } = await response.json().catch(() => ({}));
     if (typeof text !== "string") throw new Error(`Whisper at ${url} answered without a "text"`);
     return text.trim();
   };

@@ -2,19 +2,22 @@
 
 const PATIENCE_MS = 15_000;
 
-/** Where a service is; how errors call it, and the variable that its address comes from.
- * @typedef {{ name: string, url: string, variable: string }} Service */
+/**
+ * Where a service is, how errors call it, and the variable that its address comes from.
+ * @typedef {{ name: string, url: string, variable: string }} Service
+ */
 
 /**
  * @param {Service} service
  * @param {string} path
  * @param {FormData | object} body a form, or what is sent as JSON
  * @param {AbortSignal} [signal] gives it up
+ * @param {number} [patienceMs]
  * @returns {Promise<Response>} one that is not an error
  */
-export async function post(service, path, body, signal) {
+export async function post(service, path, body, signal, patienceMs = PATIENCE_MS) {
   const url = service.url.replace(/\/+$/, "") + path;
-  const timeout = AbortSignal.timeout(PATIENCE_MS);
+  const timeout = AbortSignal.timeout(patienceMs);
   const isForm = body instanceof FormData;
   try {
     const response = await fetch(url, {
@@ -33,7 +36,7 @@ export async function post(service, path, body, signal) {
     if (signal?.aborted) throw signal.reason;
     const { message, cause } = /** @type {Error & { cause?: { code?: string } }} */ (error);
     const why = timeout.aborted
-      ? `did not answer within ${PATIENCE_MS / 1000} s`
+      ? `did not answer within ${patienceMs / 1000} s`
       : message.startsWith("answered")
         ? message
         : `cannot be reached (${cause?.code ?? message})`;
