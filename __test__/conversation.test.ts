@@ -60,7 +60,7 @@ describe("a conversation", () => {
         `${mean(quiet).toFixed(0)} when quiet, ${mean(loud).toFixed(0)} when loud; ` +
         example.output.match(/begins to speak .*/)?.[0],
     );
-    expect(likeness).toBeGreaterThan(0.8);
+    expect(likeness).toBeGreaterThan(0.7);
     expect(follows).toBeGreaterThan(0.6);
     expect(mean(loud) - mean(quiet)).toBeGreaterThan(25);
     expect(viewer.problems).toEqual([]);
@@ -201,36 +201,40 @@ describe("a service that fails", () => {
 });
 
 describe("barge-in", () => {
-  it("cuts the avatar off, drops the sentences to come and keeps what was heard", async () => {
-    const synthesised: string[] = [];
-    const { system, dialogue } = await dialogueWith({
-      reply: async () => "One two three four five six seven eight. Nine ten. Eleven twelve.",
-      synthesise: async (text, signal) => {
-        synthesised.push(text);
-        // The first is there at once; the second takes until it is not wanted any more.
-        if (synthesised.length > 1) await aborted(signal);
-        return sound(4);
-      },
-    });
-    const turn = dialogue.hear(UTTERANCE);
-    await vi.waitFor(() => expect(dialogue.voice.isSpeaking).toBe(true));
-    expect(dialogue.history.at(-1)?.text).toBe("One two three four five six seven eight.");
-    // Two of four seconds later, four of eight words have been heard.
-    await vi.waitFor(() => expect(system.bridge.queuedAudioMs).toBeLessThan(1900), {
-      timeout: 10_000,
-      interval: 10,
-    });
-    speechStart(system);
-    await turn;
-    await vi.waitFor(() => expect(dialogue.voice.isSpeaking).toBe(false));
-    await vi.waitFor(() =>
-      expect(dialogue.history).toEqual([
-        { role: "user", text: "hello" },
-        { role: "avatar", text: "One two three four…" },
-      ]),
-    );
-    expect(synthesised).toEqual(["One two three four five six seven eight.", "Nine ten."]);
-  });
+  it(
+    "cuts the avatar off, drops the sentences to come and keeps what was heard",
+    REAL_TIME,
+    async () => {
+      const synthesised: string[] = [];
+      const { system, dialogue } = await dialogueWith({
+        reply: async () => "One two three four five six seven eight. Nine ten. Eleven twelve.",
+        synthesise: async (text, signal) => {
+          synthesised.push(text);
+          // The first is there at once; the second takes until it is not wanted any more.
+          if (synthesised.length > 1) await aborted(signal);
+          return sound(4);
+        },
+      });
+      const turn = dialogue.hear(UTTERANCE);
+      await vi.waitFor(() => expect(dialogue.voice.isSpeaking).toBe(true));
+      expect(dialogue.history.at(-1)?.text).toBe("One two three four five six seven eight.");
+      // Two of four seconds later, four of eight words have been heard.
+      await vi.waitFor(() => expect(system.bridge.queuedAudioMs).toBeLessThan(1900), {
+        timeout: 10_000,
+        interval: 10,
+      });
+      speechStart(system);
+      await turn;
+      await vi.waitFor(() => expect(dialogue.voice.isSpeaking).toBe(false));
+      await vi.waitFor(() =>
+        expect(dialogue.history).toEqual([
+          { role: "user", text: "hello" },
+          { role: "avatar", text: "One two three four…" },
+        ]),
+      );
+      expect(synthesised).toEqual(["One two three four five six seven eight.", "Nine ten."]);
+    },
+  );
 
   it("keeps a sentence back while somebody speaks", async () => {
     let made = (_: Sound) => {};

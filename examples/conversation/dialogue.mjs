@@ -37,6 +37,8 @@ export class Dialogue {
   #system;
   #parts;
   #turn = new AbortController();
+  /** @type {Line | undefined} what the avatar is saying, or said last */
+  #line;
   /** @type {Set<string>} who is speaking */
   #speakers = new Set();
   /** Emits `free` once nobody is. */
@@ -126,8 +128,7 @@ export class Dialogue {
     if (signal.aborted) return;
     console.log(`Avatar: ${answer}`);
 
-    /** @type {Line | undefined} */
-    let line;
+    this.#line = undefined;
     this.voice.begin();
     // While one sentence is played, the next one is made.
     const sentences = answer.split(/(?<=[.!?…])\s+/).filter((sentence) => sentence !== "");
@@ -137,15 +138,15 @@ export class Dialogue {
       next = this.#synthesise(sentences[n + 1], signal);
       while (this.#speakers.size > 0) await once(this.#floor, "free", { signal });
       if (signal.aborted || !sound) return;
-      if (!line) {
-        line = { role: "avatar", text: "" };
-        this.history.push(line);
+      if (!this.#line) {
+        this.#line = { role: "avatar", text: "" };
+        this.history.push(this.#line);
         console.log(
           `  begins to speak ${Math.round(performance.now() - since)} ms after it heard that`,
         );
       }
       this.voice.say(sentence, sound);
-      line.text = this.voice.said();
+      this.#line.text = this.voice.said();
     }
   }
 
@@ -176,11 +177,12 @@ export class Dialogue {
   async #cutOff() {
     try {
       const { playedMs, discardedMs } = await this.#system.interrupt();
-      const text = this.voice.said(discardedMs);
-      const at = this.history.findLastIndex(({ role }) => role === "avatar");
-      if (text === "") this.history.splice(at, 1);
-      else this.history[at] = { role: "avatar", text };
-      console.log(`  was interrupted after ${Math.round(playedMs)} ms: "${text}"`);
+      const line = this.#line;
+      if (!line) return; // cut off already: what is left is the end of its fading out
+      this.#line = undefined;
+      line.text = this.voice.said(discardedMs);
+      if (line.text === "") this.history = this.history.filter((other) => other !== line);
+      console.log(`  was interrupted after ${Math.round(playedMs)} ms: "${line.text}"`);
     } catch (error) {
       console.error(/** @type {Error} */ (error).message);
     }

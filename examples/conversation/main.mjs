@@ -47,7 +47,7 @@ const endVideo = steadily(FPS, async () => {
 
 const [text] = positionals;
 if (text) {
-  // Connected is not yet watching: the first sound goes out once somebody can hear it.
+  // Not before somebody can hear the answer: a peer is there before its media are.
   const waiting = setInterval(() => {
     if (!system.server.getPeers().some(({ state }) => state === "connected")) return;
     clearInterval(waiting);
