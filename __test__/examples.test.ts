@@ -1,50 +1,14 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { setUpConversation } from "../examples/conversation/setup.mjs";
+import { LISTENING, startExample as start } from "./support/example.js";
 
-const EXAMPLES = ["demo", "renderer", "synthesiser", "recogniser"];
-const LISTENING = /Open http:\/\/localhost:(\d+)/;
+const EXAMPLES = ["demo", "renderer", "synthesiser", "recogniser", "conversation/main"];
 
-class Example {
-  readonly process: ChildProcess;
-  output = "";
-
-  constructor(name: string, ...args: string[]) {
-    const path = fileURLToPath(new URL(`../examples/${name}.mjs`, import.meta.url));
-    this.process = spawn(process.execPath, [path, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream?.on("data", (text) => {
-        this.output += text;
-        this.process.emit("printed");
-      });
-    }
-  }
-
-  async printed(pattern: RegExp) {
-    while (!pattern.test(this.output)) await once(this.process, "printed");
-    return pattern.exec(this.output);
-  }
-
-  async exitCode() {
-    const [code] = await once(this.process, "close");
-    return code as number | null;
-  }
-}
+beforeAll(() => setUpConversation(), 300_000);
 
 describe("every example", () => {
-  const running: Example[] = [];
-  const start = (...args: ConstructorParameters<typeof Example>) => {
-    const example = new Example(...args);
-    running.push(example);
-    return example;
-  };
-
-  afterEach(() => {
-    for (const { process } of running.splice(0)) process.kill("SIGKILL");
-  });
-
   it.each(EXAMPLES)("%s prints its address, and ends by itself after --seconds", async (name) => {
     const example = start(name, "--port", "0", "--seconds", "2");
     const code = await example.exitCode();

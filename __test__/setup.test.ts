@@ -52,4 +52,17 @@ describe("set-up", () => {
     expect(status).toBe(0);
     expect(stdout).toBe("");
   });
+
+  it("of the conversation names what its stand-ins need, and nothing that a service does", () => {
+    const main = fileURLToPath(new URL("../examples/conversation/main.mjs", import.meta.url));
+    const start = (urls: NodeJS.ProcessEnv) =>
+      spawnSync(process.execPath, [main, "--port", "0", "--seconds", "1"], {
+        env: { ...process.env, WHISPER_URL: "http://localhost:1", ...urls, PATH: bin },
+        encoding: "utf8",
+      });
+    const { status, stderr } = start({ XTTS_URL: "" });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/apt-get install -y --no-install-recommends espeak-ng\)/);
+    expect(start({ XTTS_URL: "http://localhost:1" }).status).toBe(0);
+  });
 });

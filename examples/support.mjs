@@ -93,8 +93,14 @@ export function steadily(perSecond, onTick) {
  * @param {string} path a WAV file of 16-bit PCM
  * @returns {Sound}
  */
-export function readWav(path) {
-  const file = readFileSync(path);
+export const readWav = (path) => parseWav(readFileSync(path), path);
+
+/**
+ * @param {Buffer} file a WAV file of 16-bit PCM; of one that was cut off, what is there
+ * @param {string} name what an error calls it
+ * @returns {Sound}
+ */
+export function parseWav(file, name) {
   /** @type {Omit<Sound, "data"> | undefined} */
   let format;
   // RIFF: an id, a length and a body, one after the other, from byte 12 on.
@@ -109,7 +115,7 @@ export function readWav(path) {
     if (id === "data" && format) return { ...format, data: body };
     at += 8 + length + (length % 2);
   }
-  throw new Error(`${path} is not a WAV file of 16-bit PCM`);
+  throw new Error(`${name} is not a WAV file of 16-bit PCM`);
 }
 
 /**

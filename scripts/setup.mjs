@@ -12,11 +12,12 @@ const NODE_MAJOR = 20;
 const RUST = { major: 1, minor: 95 };
 
 /**
- * What must be there: a program under any of its names, or a library that pkg-config knows; and the Debian packages
- * that bring it.
+ * What must be there: a program under any of its names, a library that pkg-config knows, or a module of Python; and
+ * the Debian packages that bring it.
  * @typedef {{ commands: string[], packages: string[] }} Program
  * @typedef {{ library: string, packages: string[] }} Library
- * @typedef {Program | Library} Need
+ * @typedef {{ module: string, packages: string[] }} Module
+ * @typedef {Program | Library | Module} Need
  */
 
 /** @type {Need[]} */
@@ -36,13 +37,26 @@ const TO_TEST = [
 ];
 
 /**
+ * The conversation example's stand-ins; it asks for those that it uses.
+ * @satisfies {Record<string, Need[]>}
+ */
+export const TO_CONVERSE = {
+  speak: [{ commands: ["espeak-ng"], packages: ["espeak-ng"] }],
+  hear: [
+    { commands: ["python3"], packages: ["python3"] },
+    { module: "ensurepip", packages: ["python3-venv"] },
+  ],
+};
+
+/**
  * Installs what is missing, or says what to type and exits with 1.
  * @param {{ tests?: boolean }} [options] whether the tests' needs are included
  */
 export function setUp({ tests = false } = {}) {
   checkNode();
   checkRust();
-  installSystemPackages(tests ? [...TO_BUILD, ...TO_TEST] : TO_BUILD);
+  const toTest = [...TO_TEST, ...TO_CONVERSE.speak, ...TO_CONVERSE.hear];
+  installSystemPackages(tests ? [...TO_BUILD, ...toTest] : TO_BUILD);
   installNpmPackages();
 }
 
@@ -73,8 +87,11 @@ function checkRust() {
   }
 }
 
-/** @param {Need[]} needs */
-function installSystemPackages(needs) {
+/**
+ * Installs what of these is missing, or says what to type and exits with 1.
+ * @param {Need[]} needs
+ */
+export function installSystemPackages(needs) {
   const missing = () => needs.filter((need) => !isThere(need)).flatMap(({ packages }) => packages);
   const packages = missing();
   if (packages.length === 0) return;
@@ -98,9 +115,9 @@ function installSystemPackages(needs) {
 
 /** @param {Need} need */
 function isThere(need) {
-  return "library" in need
-    ? output("pkg-config", ["--exists", need.library]) !== undefined
-    : need.commands.some(isInstalled);
+  if ("library" in need) return output("pkg-config", ["--exists", need.library]) !== undefined;
+  if ("module" in need) return output("python3", ["-c", `import ${need.module}`]) !== undefined;
+  return need.commands.some(isInstalled);
 }
 
 function isRoot() {

@@ -15,9 +15,10 @@ interface Watched {
   offers: number[];
   frames: SeenFrame[];
   /** Luma of every `keepEvery`th frame; 0 keeps none. */
-  luma: { number: number | null; width: number; data: Uint8Array }[];
+  luma: { at: number; number: number | null; width: number; data: Uint8Array }[];
   keepEvery: number;
-  sound: { sampleRate: number; channels: Float32Array[] }[];
+  /** Pieces, and when each had been decoded. */
+  sound: { at: number; sampleRate: number; channels: Float32Array[] }[];
   listening: boolean;
   connections: RTCPeerConnection[];
   /** Bytes on their way to the test: an array of numbers would take seconds. */
@@ -90,7 +91,7 @@ export function watch(): void {
           const from = (luma?.offset ?? 0) + y * stride;
           data.set(planes.subarray(from, from + width), y * width);
         }
-        watched.luma.push({ number, width, data });
+        watched.luma.push({ at, number, width, data });
       }
       frame.close();
     }
@@ -120,13 +121,14 @@ export function watch(): void {
     for (;;) {
       const { value: data, done } = await reader.read();
       if (done) return;
+      const at = now();
       if (watched.listening) {
         const channels = Array.from({ length: data.numberOfChannels }, (_, planeIndex) => {
           const samples = new Float32Array(data.numberOfFrames);
           data.copyTo(samples, { planeIndex, format: "f32-planar" });
           return samples;
         });
-        watched.sound.push({ sampleRate: data.sampleRate, channels });
+        watched.sound.push({ at, sampleRate: data.sampleRate, channels });
       }
       data.close();
     }
