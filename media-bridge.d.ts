@@ -20,7 +20,18 @@ export interface MediaBridgeConfig {
   audioSampleRate?: number;
   /** Channels of `incoming-audio`, 1 or 2. Default 1. */
   audioChannels?: number;
-  /** Most pushed audio that may wait to be played, in ms, 100 to 3600000. Default 120000. */
+  /**
+   * How long an encoded picture or a packet of sound may wait to be sent, in ms, 50 to 10000. What waited longer, since
+   * the machine has too much to do, is left out, and the picture begins anew with a keyframe. Before that nothing waits: a
+   * new frame takes the place of one that was not encoded yet. Default 200.
+   */
+  maxLatencyMs?: number;
+  /**
+   * Pictures that are shown one after the other, over and over, `videoFps` a second, while no frames come: before the first
+   * and from a second after the last one on. The next frame that is pushed ends that. They are copied. Default none.
+   */
+  idleFrames?: Omit<VideoFrame<ArrayBufferView>, "timestamp">[];
+  /** Most pushed audio that may wait to be played, in ms, 100 to 3600000; a push beyond it is dropped. Default 120000. */
   maxAudioQueueMs?: number;
   /** Logs each dropped push to standard error. Default false. */
   debug?: boolean;
@@ -73,7 +84,11 @@ export interface AudioChunk<Data extends ArrayBufferView = Buffer> {
   sampleRate: number;
   /** Channels, interleaved: 1 or 2. Of compressed sound their own number counts. */
   channels: number;
-  /** When its first sample is to be heard, in ms of the `Date.now()` clock. */
+  /**
+   * When its first sample is to be heard, in ms of the `Date.now()` clock. Pictures with the same timestamp are shown
+   * with it. Sound that is stamped up to a second ahead waits for its time, and so do pauses between the timestamps of
+   * what is queued; what is older is played at once. (`docs/timing.md`)
+   */
   timestamp: number;
   /**
    * What `data` is.
@@ -101,6 +116,38 @@ export interface IncomingAudio {
   format: "PCM";
   /** Who speaks. */
   peerId: string;
+  /**
+   * Whether the avatar's own voice may be in it: that was played while this was recorded, or within 0.4 s before.
+   */
+  avatarSpeaking: boolean;
+}
+
+/** Payload of `speech-start`: somebody speaks. */
+export interface SpeechStart {
+  /** Who. */
+  peerId: string;
+  /** When the first of it was received, in ms of the `Date.now()` clock. */
+  timestamp: number;
+  /** As in {@link IncomingAudio}: it may be an echo. */
+  avatarSpeaking: boolean;
+}
+
+/** Payload of `speech-end`: they stopped, `media.microphone.hangOverMs` ago. */
+export interface SpeechEnd {
+  /** Who. */
+  peerId: string;
+  /** When the last of it was received, in ms of the `Date.now()` clock. */
+  timestamp: number;
+}
+
+/** Something that is to happen in the page when a moment of the sound is heard: a caption, a viseme, an emotion. */
+export interface Cue {
+  /** The moment, in ms from the beginning of the chunk that was pushed last. */
+  at?: number;
+  /** Or the moment as a timestamp of the `Date.now()` clock, as pictures and sound have. */
+  timestamp?: number;
+  /** Anything that JSON can carry, in at most 16384 characters. */
+  data?: unknown;
 }
 
 /** The whole of what somebody said, once they stopped: what a speech recogniser wants. */
@@ -127,6 +174,11 @@ export type DropReason =
 export interface QueuedPush {
   /** Which of the two this is. */
   status: "queued";
+  /**
+   * Of sound, how much now waits to be played, in ms. Of a picture, how long the encoders have left pictures waiting: 0
+   * while they keep up; otherwise this one takes the place of the one that waits.
+   */
+  queuedMs: number;
   /** None. */
   reason?: undefined;
   /** None. */
@@ -141,6 +193,8 @@ export interface DroppedPush {
   reason: DropReason;
   /** Why, for people. */
   message: string;
+  /** As in {@link QueuedPush}. */
+  queuedMs: number;
 }
 
 /**
@@ -151,6 +205,9 @@ export interface DroppedPush {
  * if (outcome.status === "dropped") console.warn(outcome.reason, outcome.message);
  */
 export type PushOutcome = QueuedPush | DroppedPush;
+
+/** What became of a cue. */
+export type CueOutcome = Omit<QueuedPush, "queuedMs"> | Omit<DroppedPush, "queuedMs">;
 
 /** The counters of a bridge, since it was made or since `resetMetrics()`. */
 export interface MediaMetrics {
@@ -181,7 +238,7 @@ export interface MediaMetrics {
   invalidChunks: number;
   /** Frames that a newer one replaced, or an interruption dropped, before they were encoded. */
   supersededFrames: number;
-  /** Frames encoded; one that was repeated for a keyframe counts again. */
+  /** Frames encoded; one that was repeated for a keyframe counts again, and frames of the idle loop count too. */
   encodedFrames: number;
   /** Keyframes of all codecs: what a decoder can begin at. */
   keyframes: number;
@@ -247,6 +304,15 @@ export interface MediaBridgeEvents {
   /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
   /**
+   * Somebody began to speak, by the sound of their microphone: about 60 ms after they did.
+   *
+   * @example
+   * bridge.on("speech-start", ({ avatarSpeaking }) => avatarSpeaking && system.interrupt());
+   */
+  "speech-start": [speech: SpeechStart];
+  /** They stopped. */
+  "speech-end": [speech: SpeechEnd];
+  /**
    * No usable frame was pushed for a second. The viewers keep the last picture, and who joins gets it: it is sent again
    * now and then.
    */
@@ -304,6 +370,17 @@ export declare class MediaBridge extends TypedEmitter<MediaBridgeEvents> {
    * await bridge.pushAudioChunk({ data: pcm, sampleRate: 24000, channels: 1, timestamp: Date.now() });
    */
   pushAudioChunk(chunk: AudioChunk<ArrayBufferView>): Promise<PushOutcome>;
+
+  /**
+   * Has every page's `AvatarClient` emit `cue` when a moment of the sound is heard there. An interruption drops what has
+   * not happened. Rejects with `ERR_INVALID_ARG_VALUE` if there is no time, and with `ERR_OUT_OF_RANGE` if `data` is
+   * too long.
+   *
+   * @example
+   * await bridge.pushAudioChunk({ data: speech, sampleRate: 24000, channels: 1, timestamp: Date.now() });
+   * for (const { word, startMs } of words) bridge.pushCue({ at: startMs, data: { caption: word } });
+   */
+  pushCue(cue: Cue): Promise<CueOutcome>;
 
   /** Sound that was pushed and waits to be played, in ms. */
   readonly queuedAudioMs: number;

@@ -102,7 +102,9 @@ class MediaBridge extends TypedEmitter {
     const text = json("cue.data", data);
     if (text.length > MOST_CUE_LENGTH) {
       throw coded(
-        new RangeError(`\`cue.data\` is ${text.length} characters of JSON: at most ${MOST_CUE_LENGTH}`),
+        new RangeError(
+          `\`cue.data\` is ${text.length} characters of JSON: at most ${MOST_CUE_LENGTH}`,
+        ),
         "ERR_OUT_OF_RANGE",
       );
     }

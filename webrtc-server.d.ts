@@ -1,5 +1,12 @@
 import { TypedEmitter } from "./lib/emitter.js";
-import type { AudioChunk, IncomingAudio, Utterance, VideoFrame } from "./media-bridge.js";
+import type {
+  AudioChunk,
+  IncomingAudio,
+  SpeechEnd,
+  SpeechStart,
+  Utterance,
+  VideoFrame,
+} from "./media-bridge.js";
 
 /** H.264 constrained baseline, VP8, or VP9 profile 0. */
 export type VideoCodec = "H264" | "VP8" | "VP9";
@@ -65,6 +72,11 @@ export interface WebRTCPeer {
   createdAt: Date;
   /** The application's own; the server leaves it out. */
   metadata?: Record<string, unknown>;
+  /**
+   * Hears nothing of this peer's microphone from now on; with `false` hears it again. Not enumerable. Tells whether that
+   * changed anything.
+   */
+  muteMicrophone?(muted?: boolean): boolean;
 }
 
 /** One message of the wire protocol: JSON text over the signalling WebSocket. */
@@ -78,6 +90,7 @@ export interface SignalingMessage {
     | "answer"
     | "ice-candidate"
     | "interrupt"
+    | "cue"
     | "error"
     | (string & {});
   /** Whom it concerns, in messages of the server. */
@@ -127,7 +140,7 @@ export interface NetworkStats {
   /** Frames and pieces of sound that a viewer did not get because the socket was full, up to its next keyframe. */
   blockedUnits: number;
   /**
-   * Frames and pieces of sound that a network thread came to more than 200 ms late and did not send to its viewers, and
+   * Frames and pieces of sound that a network thread came to more than `media.maxLatencyMs` late and did not send to its viewers, and
    * the frames after them up to the next keyframe. Each thread counts its own.
    */
   lateUnits: number;
@@ -138,7 +151,7 @@ export type Viewers = Record<"H264" | "VP8" | "VP9" | "opus" | "pcmu" | "pcma", 
 
 /** Events that the application came too late for, because it kept the JavaScript thread busy. */
 export interface DroppedEvents {
-  /** `incoming-audio` and `utterance`. */
+  /** `incoming-audio`, `utterance`, `speech-start` and `speech-end`. */
   audio: number;
   /** `offer`, `answer`, `ice-candidate`, `command` and `warning`. */
   messages: number;
@@ -242,6 +255,10 @@ export interface WebRTCStreamingServerEvents {
   "incoming-audio": [chunk: IncomingAudio];
   /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
+  /** Somebody began to speak. Connected bridges emit it too. */
+  "speech-start": [speech: SpeechStart];
+  /** They stopped. */
+  "speech-end": [speech: SpeechEnd];
   /** A connected bridge got a frame. */
   "media-video-frame": [frame: VideoFrame];
   /** A connected bridge got a chunk. */
@@ -321,12 +338,19 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
 
   /**
    * Sends a command over the `avatar-control` data channel to one client or to `"all"`.
-   * @returns How many connected clients it was handed to; one whose channel is not open does not get it.
+   * @returns How many connected clients it was handed to; one whose channel is not open does not get it. 0 also while so
+   * many commands wait to be sent that this one is not: send it again later.
    *
    * @example
    * server.sendCommand("all", "change-emotion", { emotion: "happy" });
    */
   sendCommand(peerId: string, command: string, data?: unknown): number;
+
+  /**
+   * Hears nothing of a peer's microphone from now on; with `muted` false hears it again. What it is saying ends at once.
+   * @returns Whether that changed anything; false also if there is no such peer.
+   */
+  muteMicrophone(peerId: string, muted?: boolean): boolean;
 }
 
 /**

@@ -352,7 +352,7 @@ describe("a connected bridge", () => {
     const chunk = pcm();
     await bridge.pushVideoFrame(frame);
     await bridge.pushAudioChunk(chunk);
-    const speech = { ...pcm(), peerId: NOBODY };
+    const speech = { ...pcm(), peerId: NOBODY, avatarSpeaking: false };
     const utterance = { ...speech, durationMs: 20 };
     server.emit("incoming-audio", speech);
     server.emit("utterance", utterance);

@@ -74,6 +74,7 @@ export function signallingUrl(page, servedBySignalling) {
  * - `state` {state, previous, reason, retryInMs}: `retryInMs` while waiting for the next try, else null
  * - `stream` {stream}: a MediaStream with the avatar's picture and sound; again after a reconnection
  * - `command` {command, data}: what the server sent over the data channel
+ * - `cue` {data}: what the server's application has happen at this moment of the sound
  * - `interrupt` {}: the avatar was cut off; what of its voice is still buffered is not heard
  * - `message` {source: "signalling" | "data-channel", data}: anything else that the server sent
  * - `error` {message}: the server's complaints and failures to connect

@@ -1,14 +1,15 @@
 // One try to reach the avatar: a WebSocket and an RTCPeerConnection that live and die together. Knows no DOM,
 // and nothing of other tries: `AvatarClient` decides whether there is to be another.
 
+import { keepTogether } from "./lip-sync.js";
+import { Playout } from "./playout.js";
+
 /** @typedef {import("./avatar-client.js").LogLevel} LogLevel */
 
 /** A try that has not connected by then is given up. */
 const ATTEMPT_MS = 15_000;
 /** ICE often recovers by itself from "disconnected"; after this long it rarely does. */
 const GRACE_MS = 5_000;
-/** More than this a browser does not buffer of a voice that was cut off. */
-const LONGEST_HUSH_MS = 500;
 /** Candidates kept before the answer; a browser's peer has a handful. */
 const MAX_EARLY_CANDIDATES = 100;
 
@@ -47,7 +48,7 @@ export function withStereoOpus(sdp) {
  * @property {() => MediaStreamTrack | null} microphone
  * @property {() => void} established
  * @property {(reason: string, serverFull: boolean) => void} lost called at most once, and never after `close()`
- * @property {(type: "stream" | "command" | "interrupt" | "message" | "error", detail: unknown) => void} emit
+ * @property {(type: "stream" | "command" | "interrupt" | "cue" | "message" | "error", detail: unknown) => void} emit
  * @property {(level: LogLevel, text: string) => void} log
  */
 
@@ -69,10 +70,7 @@ export class Session {
   #handled = Promise.resolve();
   /** @type {RTCIceCandidateInit[]} */ #earlyCandidates = [];
   #serverFull = false;
-  /** Interruptions whose end is not heard yet. */
-  #hushes = 0;
-  /** Whether the sound was on before them. */
-  #wasEnabled = true;
+  /** @type {Playout | null} */ #playout = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #attemptTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #graceTimer;
 
@@ -95,6 +93,7 @@ export class Session {
     clearTimeout(this.#graceTimer);
     this.#listening.abort();
     this.#socket.close();
+    this.#playout?.close();
     this.channel?.close();
     this.pc?.close();
   }
@@ -138,9 +137,9 @@ export class Session {
       case "ice-candidate":
         return this.#addCandidate(message.data);
       case "interrupt":
-        // Not waited for: the next message is due at once.
-        void this.#interrupt(message.data ?? {});
-        return;
+        return this.#playout?.interrupt(message.data ?? {});
+      case "cue":
+        return this.#playout?.cue(message.data ?? {});
       case "ping":
         return this.#send({ type: "pong" });
       case "error":
@@ -154,6 +153,8 @@ export class Session {
   async #offer({ iceServers = [] }) {
     const pc = new RTCPeerConnection({ iceServers });
     this.pc = pc;
+    void keepTogether(pc, this.#listening.signal);
+    this.#playout = new Playout(pc, (type, detail) => this.#owner.emit(type, detail));
     this.#listen(pc);
     this.#openChannel(pc.createDataChannel("avatar-control"));
 
@@ -270,32 +271,6 @@ export class Session {
       // One bad candidate of several does not end the connection.
       this.#owner.log("warn", `Ignored a candidate: ${describe(error)}`);
     }
-  }
-
-  /**
-   * The avatar was cut off: what of its voice is still buffered is not heard.
-   * @param {{audioTime?: number}} data where the old voice ends, in ms of the track's RTP clock
-   */
-  async #interrupt({ audioTime }) {
-    const receiver = this.pc?.getReceivers().find(({ track }) => track.kind === "audio");
-    if (!receiver || typeof audioTime !== "number") return;
-    const { clockRate = 48_000 } = receiver.getParameters().codecs[0] ?? {};
-    const until = Math.round((audioTime * clockRate) / 1000);
-    const isReached = () => {
-      const [source] = receiver.getSynchronizationSources();
-      // RTP timestamps wrap: half of their range is ahead.
-      return source !== undefined && (source.rtpTimestamp - until) >>> 0 < 2 ** 31;
-    };
-    if (this.#hushes === 0) this.#wasEnabled = receiver.track.enabled;
-    this.#hushes += 1;
-    receiver.track.enabled = false;
-    this.#owner.emit("interrupt", {});
-    const givenUp = performance.now() + LONGEST_HUSH_MS;
-    while (!this.#closed && !isReached() && performance.now() < givenUp) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    this.#hushes -= 1;
-    if (this.#hushes === 0) receiver.track.enabled = this.#wasEnabled;
   }
 
   /** @param {string} text the server's own words */

@@ -8,6 +8,8 @@
 const MAX_LATE_MS: f64 = 2_000.0;
 /// What is stamped further ahead is not believed to be so early: nobody waits for longer because of a timestamp.
 const MAX_EARLY_MS: f64 = 1_000.0;
+/// A clock that is not believed must keep pace to within this.
+const MAX_LAG_MS: f64 = 60.0;
 /// Between two pictures at least.
 const STEP_MS: f64 = 1.0;
 /// After so long without a picture sound finds its own time.
@@ -18,6 +20,8 @@ const LEAD_MS: f64 = 2_000.0;
 pub struct MediaClock {
     /// Added to the application's timestamps, since they could not be believed.
     offset_ms: f64,
+    /// How late the last picture was that could be believed.
+    late_ms: f64,
     /// The time of the last picture, and when it was given.
     last: Option<(f64, f64)>,
 }
@@ -31,8 +35,15 @@ impl MediaClock {
         };
         if is_next(timestamp_ms) {
             self.offset_ms = 0.0;
-        } else if !is_next(timestamp_ms + self.offset_ms) {
-            self.offset_ms = self.next(now_ms) - timestamp_ms;
+            self.late_ms = now_ms - timestamp_ms;
+        } else {
+            let shifted_ms = timestamp_ms + self.offset_ms;
+            let lags = now_ms - shifted_ms > self.late_ms + MAX_LAG_MS;
+            if lags || !is_next(shifted_ms) {
+                let last_ms = self.last.map_or(f64::MIN, |(last_ms, _)| last_ms);
+                let in_time_ms = (now_ms - self.late_ms).max(last_ms + STEP_MS);
+                self.offset_ms = in_time_ms - timestamp_ms;
+            }
         }
         self.give(timestamp_ms + self.offset_ms, now_ms)
     }
@@ -155,6 +166,16 @@ mod tests {
         for n in 0..300 {
             let passed = f64::from(n) * 33.0;
             assert_eq!(clock.picture(NOW, NOW + passed), NOW + passed);
+        }
+        // One that trembles as well.
+        for n in 300..600 {
+            let (passed, tremble) = (f64::from(n) * 33.0, f64::from(n * 7 % 5));
+            let given = clock.picture(NOW + tremble, NOW + passed);
+            assert!(
+                (given - NOW - passed).abs() <= MAX_LAG_MS,
+                "{}",
+                given - NOW
+            );
         }
     }
 

@@ -138,7 +138,7 @@ fn starting_and_stopping_one_avatar_does_not_disturb_another() {
     // Sound went on without a hole, but for ticks that a machine without a free core may leave out.
     let packets = steady.packets.lock().unwrap();
     let (first, last) = (packets.first().unwrap(), packets.last().unwrap());
-    let ticks = (last.sample_position - first.sample_position) / TICK_SAMPLES + 1;
+    let ticks = (last.position - first.position) / TICK_SAMPLES + 1;
     assert_eq!(packets.len() as u64 + stats.skipped_ticks, ticks);
     assert!(ticks > 10, "{ticks} ticks");
     assert_eq!(pool.handle().stats().panics, 0);

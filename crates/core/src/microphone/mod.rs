@@ -199,7 +199,7 @@ impl Microphone {
     }
 
     /// Does what is due at `now`.
-    pub fn on_timeout(&mut self, now: Instant, wall_ms: f64, out: &mut Vec<Event>) {
+    pub fn on_timeout(&mut self, now: Instant, out: &mut Vec<Event>) {
         self.play(now);
         if self.idle_deadline().is_some_and(|at| at <= now) {
             self.pass_silence(now);
@@ -237,7 +237,11 @@ impl Microphone {
     fn follow_clock(&mut self, timestamp: u32, wall_ms: f64) {
         let expected_ms = self.wall_of(timestamp) + SLOWER_MS;
         let is_sane = (wall_ms - expected_ms).abs() < RESTART_MS;
-        let soonest_ms = if is_sane { expected_ms.min(wall_ms) } else { wall_ms };
+        let soonest_ms = if is_sane {
+            expected_ms.min(wall_ms)
+        } else {
+            wall_ms
+        };
         self.origin = Some((timestamp, soonest_ms));
     }
 
@@ -294,13 +298,13 @@ impl Microphone {
         if self.lost_in_a_row > MOST_CONCEALED {
             return; // the timestamp of the next packet tells how much silence it was
         }
-        let samples = self
-            .decoder
-            .recover(following.map(|packet| &packet.payload[..]));
         let wall_ms = match self.heard_until {
             Some((until, _)) => self.wall_of(until),
             None => return,
         };
+        let samples = self
+            .decoder
+            .recover(following.map(|packet| &packet.payload[..]));
         let frames = self.listener.pass(samples, wall_ms, &mut self.passed);
         if let Some((until, _)) = self.heard_until {
             self.heard_until = Some((until.wrapping_add(frames), now));

@@ -66,7 +66,7 @@ fn hear(
             microphone.on_packet(now, wall_ms, packet, &mut out);
         }
         if microphone.next_timeout().is_some_and(|due| due <= now) {
-            microphone.on_timeout(now, wall_ms, &mut out);
+            microphone.on_timeout(now, &mut out);
             let next = microphone.next_timeout();
             assert!(microphone.is_over(now) || next.is_none_or(|due| due > now));
         }
@@ -179,8 +179,7 @@ fn dtx_is_silence_and_not_loss() {
             .next_timeout()
             .filter(|&due| due <= start + at * MS)
         {
-            let wall_ms = T0 + (due - start).as_secs_f64() * 1_000.0;
-            microphone.on_timeout(due, wall_ms, &mut out);
+            microphone.on_timeout(due, &mut out);
         }
         let (now, wall_ms) = (start + at * MS, T0 + f64::from(at));
         let timestamp = n as u32 * 960;
@@ -276,7 +275,7 @@ proptest! {
             let sequence = if jump % 8 == 0 { jump } else { n as u16 };
             let packet = packet(now, sequence, timestamp, &payload);
             microphone.on_packet(now, T0, packet, &mut out);
-            microphone.on_timeout(now, T0, &mut out);
+            microphone.on_timeout(now, &mut out);
         }
         microphone.close(&mut out);
         prop_assert!(microphone.is_over(now) || microphone.next_timeout().is_none_or(|at| at > now));

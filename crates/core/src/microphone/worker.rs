@@ -126,7 +126,7 @@ fn run(commands: &Receiver<Command>, shared: &Shared) {
     while !shared.stop.load(Relaxed) {
         // Timeouts also come when packets never leave the thread idle.
         if speakers.wake.is_some_and(|at| at <= Instant::now()) {
-            speakers.on_timeout(Instant::now(), unix_ms());
+            speakers.on_timeout(Instant::now());
         }
         let command = match speakers.wake {
             Some(at) => commands.recv_deadline(at),
@@ -239,7 +239,7 @@ impl Speakers {
         }
     }
 
-    fn on_timeout(&mut self, now: Instant, wall_ms: f64) {
+    fn on_timeout(&mut self, now: Instant) {
         self.wake = None;
         let peers: Vec<PeerId> = (self.listening.iter())
             .filter(|(_, listening)| {
@@ -256,7 +256,7 @@ impl Speakers {
         for peer in peers {
             let mut is_over = false;
             self.with(peer, |microphone, out| {
-                microphone.on_timeout(now, wall_ms, out);
+                microphone.on_timeout(now, out);
                 is_over = microphone.is_over(now);
             });
             if is_over {

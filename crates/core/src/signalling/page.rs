@@ -28,6 +28,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/webrtc-client.js", JAVASCRIPT, web!("webrtc-client.js")),
     ("/avatar-client.js", JAVASCRIPT, web!("avatar-client.js")),
     ("/session.js", JAVASCRIPT, web!("session.js")),
+    ("/playout.js", JAVASCRIPT, web!("playout.js")),
+    ("/lip-sync.js", JAVASCRIPT, web!("lip-sync.js")),
     ("/statistics.js", JAVASCRIPT, web!("statistics.js")),
     ("/style.css", CSS, web!("style.css")),
 ];

@@ -508,6 +508,8 @@ async fn the_page_and_its_files_are_served_with_their_types() {
         ("/webrtc-client.js", "text/javascript; charset=utf-8"),
         ("/avatar-client.js", "text/javascript; charset=utf-8"),
         ("/session.js", "text/javascript; charset=utf-8"),
+        ("/playout.js", "text/javascript; charset=utf-8"),
+        ("/lip-sync.js", "text/javascript; charset=utf-8"),
         ("/statistics.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
     ] {

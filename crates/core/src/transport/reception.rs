@@ -11,7 +11,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// While a silent microphone sends two or three packets a second: a report for each would cost as much as they do.
 const SILENT_INTERVAL: Duration = Duration::from_secs(5);
 /// So many packets a second or more are sound.
-const FLOWING: u64 = 10;
+const FLOWING: f64 = 10.0;
 /// A sequence number further away than this is of a sender that started anew (RFC 3550, A.1: `MAX_DROPOUT`).
 const RESTART_DISTANCE: u64 = 3_000;
 
@@ -96,11 +96,9 @@ impl Reception {
             arriving.highest.saturating_sub(highest),
             arriving.received.saturating_sub(received),
         );
-        let interval = match expected >= FLOWING {
-            true => INTERVAL,
-            false => SILENT_INTERVAL,
-        };
-        if now.saturating_duration_since(arriving.reported_at) < interval {
+        let passed = now.saturating_duration_since(arriving.reported_at);
+        let flows = expected as f64 >= FLOWING * passed.as_secs_f64();
+        if passed < if flows { INTERVAL } else { SILENT_INTERVAL } {
             return None;
         }
         arriving.reported = (arriving.highest, arriving.received);
@@ -199,6 +197,9 @@ mod tests {
         }
         let report = reception.poll_report(start + 1_000 * MS).unwrap();
         assert_eq!((report.lost, report.highest_sequence), (0, 20_059));
-        assert_eq!((report.last_report, report.since_last_report), (0xabcd, 65_536));
+        assert_eq!(
+            (report.last_report, report.since_last_report),
+            (0xabcd, 65_536)
+        );
     }
 }

@@ -7,6 +7,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
+
+use self::sender::Sender;
 use super::counters::Counters;
 use super::limit::{Bucket, Rate};
 use super::rtcp::{SenderInfo, sender_report};
@@ -15,8 +18,6 @@ use super::srtp::{RTP_HEADER, Sealer};
 use crate::codec::{AudioCodec, Layer, VideoCodec};
 use crate::media_clock;
 use crate::rtp::{AccessUnit, History};
-
-use self::sender::Sender;
 
 pub(super) use self::scratch::{Scratch, Wire};
 
@@ -268,7 +269,6 @@ impl Outlet {
             let _ = wire.send(self.local, self.remote, &sealed, sealed.len());
         }
     }
-}
 
     /// A compound of RTCP, sealed.
     pub(super) fn seal_rtcp(&mut self, compound: &[u8]) -> Option<BytesMut> {

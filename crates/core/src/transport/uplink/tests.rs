@@ -106,7 +106,7 @@ impl Line {
         let wall_ms = |at: Instant| T0 + (at - start).as_secs_f64() * 1_000.0;
         if let Some(microphone) = &mut self.microphone {
             if microphone.next_timeout().is_some_and(|at| at <= now) {
-                microphone.on_timeout(now, wall_ms(now), &mut self.events);
+                microphone.on_timeout(now, &mut self.events);
             }
             if microphone.is_over(now) {
                 self.microphone = None;
