@@ -115,7 +115,7 @@ export interface NativeEvent {
 
 /** One of the idle loop's. */
 export interface NativeFrame {
-  data?: Buffer
+  data: Buffer
   width: number
   height: number
   format: string

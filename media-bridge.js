@@ -200,10 +200,12 @@ class MediaBridge extends TypedEmitter {
 /** What the native half takes of the `idleFrames` option. */
 function idleLoop(frames = []) {
   if (!Array.isArray(frames)) throw invalid("media.idleFrames", "an array of frames", frames);
-  return frames.map((frame) => {
+  return frames.map((frame, at) => {
     const { data, width, height, format } = fields(frame);
+    const content = bytes(data);
+    if (!content) throw invalid(`media.idleFrames[${at}].data`, "bytes", data);
     return {
-      data: bytes(data),
+      data: content,
       width: number(width),
       height: number(height),
       format: name(format, "RGBA"),

@@ -113,13 +113,13 @@ describe("a push while streaming", () => {
     const bridge = await started();
     const any = { sampleRate: 0, channels: 0, timestamp: Date.now() };
     const opus = Buffer.from([0xf8, 0xff, 0xfe]);
-    expect(await bridge.pushAudioChunk({ ...any, data: opus, format: "OPUS" })).toEqual({
+    expect(await bridge.pushAudioChunk({ ...any, data: opus, format: "OPUS" })).toMatchObject({
       status: "queued",
     });
     const file = readFileSync(new URL("../assets/sweep/44k-joint-vbr.mp3", import.meta.url));
     for (let at = 0; at < file.length; at += 999) {
       const data = file.subarray(at, at + 999);
-      expect(await bridge.pushAudioChunk({ ...any, data, format: "MP3" })).toEqual({
+      expect(await bridge.pushAudioChunk({ ...any, data, format: "MP3" })).toMatchObject({
         status: "queued",
       });
     }

@@ -12,6 +12,8 @@ const FRAME_MS = 20;
 /** Silence before and after the speech in what the microphone plays. */
 const BEFORE_MS = 3000;
 const AFTER_MS = 6000;
+/** From the moment that a browser's microphone hears something until its packet is here: Chromium's capture alone. */
+const ONE_WAY_MS = 40;
 const SILENCE_FILE = path.resolve(".cache/silence-then-speech.wav");
 
 const speech = readWav(path.resolve("assets/speech-16k.wav")).data;
@@ -155,6 +157,81 @@ describe("the microphone of a browser", () => {
       .toBeGreaterThan(speechEndsAt + 1500);
     await expect.poll(decoders, { timeout: 10_000, interval: 20 }).toBe(0);
   });
+
+  it(
+    "says within 100 ms that somebody speaks, and within 600 ms that they stopped",
+    REAL_TIME,
+    async () => {
+      const system = await systemWith();
+      await system.start();
+      const told: { what: string; at: number; avatarSpeaking?: boolean; peerId: string }[] = [];
+      const utterances: Utterance[] = [];
+      system.bridge.on("speech-start", (speech) =>
+        told.push({ what: "start", at: Date.now(), ...speech }),
+      );
+      system.bridge.on("speech-end", (speech) =>
+        told.push({ what: "end", at: Date.now(), ...speech }),
+      );
+      system.bridge.on("utterance", (utterance) => utterances.push(utterance));
+      const { peerId } = await microphoneOf(system);
+      await expect
+        .poll(() => told.at(-1)?.what === "end" && utterances.length, { timeout: 40_000 })
+        .toBeTruthy();
+      const [first] = utterances;
+      const sound = samplesOf((first as Utterance).data);
+      const at = (index: number) => (first?.timestamp ?? 0) + (index * 1000) / RATE;
+      // By the sound itself, in pieces of 10 ms: when it becomes as loud as speech, and when it last was.
+      const loud = envelope(sound, RATE, 10).map((db) => (db > 25 ? 1 : 0));
+      const spoken = { from: at(loud.indexOf(1) * 160), to: at((loud.lastIndexOf(1) + 1) * 160) };
+      const begun = (told[0]?.at ?? 0) - spoken.from;
+      const ended = (told.find(({ what }) => what === "end")?.at ?? 0) - spoken.to;
+      console.log(
+        `told ${begun.toFixed(0)} ms after the first sound, ${ended.toFixed(0)} ms after the last`,
+      );
+      expect(told.map(({ what }) => what).slice(0, 2)).toEqual(["start", "end"]);
+      expect(told[0]).toMatchObject({ peerId, avatarSpeaking: false });
+      expect(begun).toBeLessThan(100 + ONE_WAY_MS);
+      expect(ended).toBeLessThan(600);
+    },
+  );
+
+  it(
+    "says whether the avatar may be heard in it, and is not heard while it is muted",
+    REAL_TIME,
+    async () => {
+      const { system, chunks, peerId } = await speaking({});
+      const avatarSpeaks = system.bridge.pushAudioChunk({
+        data: speech,
+        sampleRate: RATE,
+        channels: 1,
+        timestamp: Date.now(),
+      });
+      expect(await avatarSpeaks).toMatchObject({ status: "queued" });
+      await expect.poll(() => chunks.length, { timeout: 20_000, interval: 20 }).toBeGreaterThan(5);
+      expect(chunks.every(({ avatarSpeaking }) => avatarSpeaking)).toBe(true);
+      await system.interrupt();
+      const later = () => chunks.filter(({ timestamp }) => timestamp > interruptedAt + 500);
+      const interruptedAt = Date.now();
+      await expect.poll(() => later().length, { timeout: 10_000, interval: 20 }).toBeGreaterThan(5);
+      expect(later().some(({ avatarSpeaking }) => avatarSpeaking)).toBe(false);
+
+      const [peer] = system.server.getPeers();
+      expect(peer?.id).toBe(peerId);
+      expect(peer?.muteMicrophone?.()).toBe(true);
+      expect(peer?.muteMicrophone?.()).toBe(false);
+      await expect.poll(() => system.server.getMicrophoneUsage().decoders).toBe(0);
+      const heard = chunks.length;
+      const { packets } = system.server.getMicrophoneUsage();
+      await expect.poll(() => Date.now(), { timeout: 5000 }).toBeGreaterThan(interruptedAt + 3000);
+      expect(chunks.length - heard).toBeLessThan(3);
+      expect(system.server.getMicrophoneUsage().packets - packets).toBeLessThan(5);
+      expect(peer?.muteMicrophone?.(false)).toBe(true);
+      await expect
+        .poll(() => chunks.length, { timeout: 10_000, interval: 20 })
+        .toBeGreaterThan(heard + 5);
+      expect(system.server.muteMicrophone("nobody")).toBe(false);
+    },
+  );
 
   it("is heard all the time without voice gating", REAL_TIME, async () => {
     const { chunks, viewer, openedAt } = await speaking({ voiceGating: false });

@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AvatarClient, nextState, reconnectDelay, signallingUrl } from "../web/avatar-client.js";
+import { nextHold, soundBehind } from "../web/lip-sync.js";
+import { msAhead } from "../web/playout.js";
 import { judge, withStereoOpus } from "../web/session.js";
 import { format, measure, snapshot } from "../web/statistics.js";
 
@@ -420,5 +422,43 @@ describe("AvatarClient", () => {
     client.addEventListener("message", (event) => received.push((event as CustomEvent).detail));
     await newest(sockets).receive({ type: "greeting", text: "hello" });
     expect(received).toEqual([{ source: "signalling", data: { type: "greeting", text: "hello" } }]);
+  });
+});
+
+describe("what is played", () => {
+  it("is ahead by the difference of the clocks, also over their wrap", () => {
+    const source = { rtpTimestamp: 48_000, timestamp: 5000 };
+    expect(msAhead(1500, source, 48_000, 5000)).toBeCloseTo(500);
+    expect(msAhead(1500, source, 48_000, 5600)).toBeCloseTo(-100);
+    expect(msAhead(500, source, 48_000, 5000)).toBeCloseTo(-500);
+    // The server's clock counts from 1970, and the packets' wrap at 2^32.
+    const now = 1.8e12;
+    const wrapped = { rtpTimestamp: (now * 48) % 2 ** 32, timestamp: now };
+    expect(msAhead(now + 250, wrapped, 48_000, now)).toBeCloseTo(250);
+    expect(msAhead(now - 250, wrapped, 48_000, now + 10)).toBeCloseTo(-260);
+  });
+
+  it("is brought together from both sides, and left alone when it is", () => {
+    expect(nextHold(0, 25)).toBe(0);
+    let [held, behind] = [0, 120];
+    for (let n = 0; n < 10; n++) {
+      const next = nextHold(held, behind);
+      behind -= next - held;
+      held = next;
+    }
+    expect(Math.abs(behind - 20)).toBeLessThan(8);
+    expect(nextHold(0, -100)).toBeLessThan(0);
+    expect(nextHold(990, 500)).toBe(1000);
+  });
+
+  it("is told by the estimates of both tracks and the delay of the device since the last look", () => {
+    const device = { ms: 0, delay: 10, samples: 1000 };
+    const video = { type: "inbound-rtp", kind: "video", estimatedPlayoutTimestamp: 5100 };
+    const audio = { type: "inbound-rtp", kind: "audio", estimatedPlayoutTimestamp: 5000 };
+    const playout = { type: "media-playout", totalPlayoutDelay: 40, totalSamplesCount: 2000 };
+    expect(soundBehind([video, audio, playout], device)).toBeCloseTo(130);
+    expect(device).toEqual({ ms: 30, delay: 40, samples: 2000 });
+    expect(soundBehind([video, audio], device)).toBeCloseTo(130);
+    expect(soundBehind([video], device)).toBeNull();
   });
 });

@@ -26,7 +26,7 @@ pub struct NativeSource {
 /// One of the idle loop's.
 #[napi(object, object_to_js = false)]
 pub struct NativeFrame<'a> {
-    pub data: Option<BufferSlice<'a>>,
+    pub data: BufferSlice<'a>,
     pub width: f64,
     pub height: f64,
     pub format: String,
@@ -36,7 +36,7 @@ impl NativeFrame<'_> {
     /// A copy, if it can be shown.
     fn keep(&self) -> std::result::Result<OwnedFrame, DropReason> {
         let frame = OwnedFrame {
-            data: self.data.as_ref().ok_or(DropReason::NotBytes)?.to_vec(),
+            data: self.data.to_vec(),
             width: whole(self.width),
             height: whole(self.height),
             format: PixelFormat::parse(&self.format)

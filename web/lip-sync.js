@@ -2,6 +2,8 @@
 // half a minute for it and stops when 30 ms are left; this uses its own estimate of what is played when. Knows no DOM.
 
 const INTERVAL_MS = 500;
+/** The sound may come so late: people are used to that from a distance, and each ms less would make the picture later. */
+const AIM_MS = 20;
 /** Less is not noticed, and within what the estimate trembles by. */
 const NEAR_ENOUGH_MS = 8;
 /** Of what is left, so much is made good at a time: what was asked for takes a while to be there. */
@@ -10,44 +12,52 @@ const GAIN = 0.4;
 const MOST_MS = 1000;
 
 /**
+ * What the sound device takes for what it is given, in ms; and its delays in all, in s, of so many samples.
+ * @typedef {{ms: number, delay: number, samples: number}} SoundDevice
+ */
+
+/**
  * How long to hold the picture back from now on; negative: the sound.
  * @param {number} holdMs until now
  * @param {number} behindMs how much later the sound is heard than its picture is seen
  */
 export function nextHold(holdMs, behindMs) {
-  if (Math.abs(behindMs) < NEAR_ENOUGH_MS) return holdMs;
-  return Math.max(-MOST_MS, Math.min(MOST_MS, holdMs + GAIN * behindMs));
+  const left = behindMs - AIM_MS;
+  if (Math.abs(left) < NEAR_ENOUGH_MS) return holdMs;
+  return Math.max(-MOST_MS, Math.min(MOST_MS, holdMs + GAIN * left));
 }
 
 /**
  * How much later the sound is heard than its picture is seen, in ms, by a browser's statistics; null if they do not tell.
  * @param {Iterable<any>} stats of `getStats()`
- * @param {{delay: number, samples: number}} device what the sound device had delayed at the last look; brought up to date
+ * @param {SoundDevice} device as it was at the last look; brought up to date
  */
 export function soundBehind(stats, device) {
   /** @type {Record<string, number | undefined>} */
   const played = {};
-  let deviceMs = 0;
   for (const report of stats) {
     if (report.type === "inbound-rtp") played[report.kind] = report.estimatedPlayoutTimestamp;
     if (report.type === "media-playout" && report.totalSamplesCount > device.samples) {
       const samples = report.totalSamplesCount - device.samples;
-      deviceMs = (1000 * (report.totalPlayoutDelay - device.delay)) / samples;
-      Object.assign(device, { delay: report.totalPlayoutDelay, samples: report.totalSamplesCount });
+      Object.assign(device, {
+        ms: (1000 * (report.totalPlayoutDelay - device.delay)) / samples,
+        delay: report.totalPlayoutDelay,
+        samples: report.totalSamplesCount,
+      });
     }
   }
   const { audio, video } = played;
   // The estimate of the sound is of the moment at which the device gets it.
-  return audio && video ? video - audio + deviceMs : null;
+  return audio && video ? video - audio + device.ms : null;
 }
 
 /**
  * Keeps them together until `signal` says that the connection is over.
  * @param {RTCPeerConnection} pc
+ * @param {SoundDevice} device
  * @param {AbortSignal} signal
  */
-export async function keepTogether(pc, signal) {
-  const device = { delay: 0, samples: 0 };
+export async function keepTogether(pc, device, signal) {
   let holdMs = 0;
   while (!signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));

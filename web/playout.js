@@ -36,9 +36,16 @@ export class Playout {
   #wasEnabled = true;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
 
-  /** @param {RTCPeerConnection} pc @param {(type: "interrupt" | "cue", detail: unknown) => void} emit */
-  constructor(pc, emit) {
+  /** @type {{ms: number}} */ #device;
+
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {{ms: number}} device how long it takes until what is played is heard
+   * @param {(type: "interrupt" | "cue", detail: unknown) => void} emit
+   */
+  constructor(pc, device, emit) {
     this.#pc = pc;
+    this.#device = device;
     this.#emit = emit;
   }
 
@@ -101,8 +108,8 @@ export class Playout {
     const source = receiver?.getSynchronizationSources()[0];
     if (!receiver || !source) return () => Number.POSITIVE_INFINITY;
     const { clockRate = 48_000 } = receiver.getParameters().codecs[0] ?? {};
-    const now = performance.timeOrigin + performance.now();
+    const heard = performance.timeOrigin + performance.now() - this.#device.ms;
     return (audioTime, goesOn = true) =>
-      msAhead(audioTime, source, clockRate, goesOn ? now : source.timestamp);
+      msAhead(audioTime, source, clockRate, goesOn ? heard : source.timestamp);
   }
 }

@@ -153,8 +153,10 @@ export class Session {
   async #offer({ iceServers = [] }) {
     const pc = new RTCPeerConnection({ iceServers });
     this.pc = pc;
-    void keepTogether(pc, this.#listening.signal);
-    this.#playout = new Playout(pc, (type, detail) => this.#owner.emit(type, detail));
+    const device = { ms: 0, delay: 0, samples: 0 };
+    // A browser without these statistics is left to itself.
+    keepTogether(pc, device, this.#listening.signal).catch(() => {});
+    this.#playout = new Playout(pc, device, (type, detail) => this.#owner.emit(type, detail));
     this.#listen(pc);
     this.#openChannel(pc.createDataChannel("avatar-control"));
 

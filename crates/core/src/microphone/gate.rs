@@ -111,6 +111,15 @@ impl Gate {
         self.open
     }
 
+    /// How much more silence closes it, at least 20 ms.
+    pub(super) fn closes_after(&self) -> Duration {
+        let silent = self.position.saturating_sub(self.last_voice);
+        let left = self.hang_over.saturating_sub(silent) as f64;
+        // Silence comes in pieces of 10 ms.
+        let steps = (left / self.samples_per_ms / 10.0).ceil() as u64;
+        Duration::from_millis(10 * steps.max(2))
+    }
+
     /// Whether part of a chunk waits for the rest.
     pub(super) fn has_partial_chunk(&self) -> bool {
         !self.chunk.is_empty()

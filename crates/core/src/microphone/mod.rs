@@ -103,6 +103,8 @@ pub struct Microphone {
     lost_in_a_row: u32,
     /// The RTP timestamp up to which there is sound, and the moment.
     heard_until: Option<(u32, Instant)>,
+    /// Silence was put in since the last packet.
+    is_idle: bool,
     /// An RTP timestamp, and when what it belongs to would have come had the network not delayed it.
     origin: Option<(u32, f64)>,
     /// When the last packet came.
@@ -159,6 +161,7 @@ impl Microphone {
             stats: MicrophoneStats::default(),
             lost_in_a_row: 0,
             heard_until: None,
+            is_idle: false,
             origin: None,
             last_packet: None,
             passed: Vec::new(),
@@ -180,6 +183,7 @@ impl Microphone {
     ) {
         self.stats.packets += 1;
         self.last_packet = Some(now);
+        self.is_idle = false;
         let sequence = packet.sequence;
         self.follow_clock(packet.timestamp, wall_ms);
         let packet = Packet {
@@ -314,7 +318,12 @@ impl Microphone {
     fn idle_deadline(&self) -> Option<Instant> {
         let gate = &self.listener.gate;
         let (_, moment) = self.heard_until?;
-        (gate.is_open() || gate.has_partial_chunk()).then(|| moment + IDLE)
+        // Once it is idle, no later than the gate closes.
+        let wait = match self.is_idle {
+            true => gate.closes_after().min(IDLE),
+            false => IDLE,
+        };
+        (gate.is_open() || gate.has_partial_chunk()).then(|| moment + wait)
     }
 
     fn pass_silence(&mut self, now: Instant) {
@@ -328,6 +337,7 @@ impl Microphone {
             self.listener.pass_silence(silent, start_ms, passed);
             let ticks = silent.as_micros() as u64 * u64::from(CLOCK_HZ) / 1_000_000;
             self.heard_until = Some((until.wrapping_add(ticks as u32), now));
+            self.is_idle = true;
         }
         if !self.listener.gate.is_open() {
             self.listener.gate.flush_chunk(&mut self.passed);

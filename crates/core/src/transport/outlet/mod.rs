@@ -241,13 +241,16 @@ impl Outlet {
 
     /// Sends sender reports, if any are due, in one compound packet: once a second while media flows, and as soon as
     /// a track begins. `now_ms` is the same moment on the media clock, of which every track's RTP clock is made.
-    pub(super) fn report(&mut self, now: Instant, now_ms: f64, wire: &impl Wire) {
-        let senders = [&mut self.video, &mut self.audio];
+    /// `with_sound`: whether there was anything to hear yet; to silence a browser need not bring pictures into step, which
+    /// would only make them late.
+    pub(super) fn report(&mut self, now: Instant, now_ms: f64, with_sound: bool, wire: &impl Wire) {
+        let audio = self.audio.as_mut().filter(|_| with_sound);
+        let senders = [self.video.as_mut(), audio];
         let is_due = now >= self.next_report;
         let due = |sender: &Sender| sender.has_news() && is_due || sender.is_unreported();
         if !senders
             .iter()
-            .any(|sender| sender.as_ref().is_some_and(due))
+            .any(|sender| sender.as_deref().is_some_and(due))
         {
             return;
         }

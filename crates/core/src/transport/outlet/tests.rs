@@ -142,7 +142,7 @@ impl Rig {
     }
 
     fn report(&mut self) -> usize {
-        self.outlet.report(self.now, 0.0, &self.cable);
+        self.outlet.report(self.now, 0.0, true, &self.cable);
         self.cable.taken().len()
     }
 }

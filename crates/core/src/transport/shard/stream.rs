@@ -68,6 +68,8 @@ pub(super) struct Stream {
     /// All of its peers, whatever they receive.
     pub(super) peers: Vec<usize>,
     layers: PerLayer<LayerStream>,
+    /// Whether there was anything to hear yet.
+    has_sound: bool,
 }
 
 /// One of its layers.
@@ -88,6 +90,7 @@ impl Stream {
             hub,
             peers: Vec::new(),
             layers: PerLayer::default(),
+            has_sound: false,
         }
     }
 
@@ -129,6 +132,9 @@ impl Stream {
         io: &mut Io,
     ) {
         let (scratch, sockets) = (&mut io.scratch, &io.sockets);
+        // The marker is on the first packet of a talk-spurt.
+        self.has_sound |= matches!(layer, Layer::Audio(_)) && unit.marker;
+        let has_sound = self.has_sound;
         let state = &mut self.layers[layer];
         state.history.push(unit.clone());
         let first = state.first_served.min(state.peers.len());
@@ -152,7 +158,7 @@ impl Stream {
                     .delegate
                     .keyframe_wanted(codec, KeyframeReason::LeftOut);
             }
-            outlet.report(now, now_ms, sockets);
+            outlet.report(now, now_ms, has_sound, sockets);
         }
     }
 
