@@ -1,8 +1,9 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { flashAndBeep } from "../bench/lib/flash-and-beep.mjs";
+import { notePlayback, playback, skews } from "../bench/lib/playback.mjs";
+import { leastSquares, quantile } from "../bench/lib/statistics.mjs";
 import { launch, PATIENCE_MS, REAL_TIME, Viewer } from "./support/chromium.js";
-import { flashAndBeep } from "./support/flash-and-beep.mjs";
-import { notePlayback, playback, quantile, skews } from "./support/playback.js";
 import { pcmOf, tone } from "./support/sound.js";
 import { cleanup, systemWith } from "./support.js";
 
@@ -20,13 +21,13 @@ async function watched(media: Parameters<typeof systemWith>[1]) {
   await system.start();
   const viewer = await Viewer.open(browser, system.server.port ?? 0);
   await viewer.untilState("connected");
-  await notePlayback(viewer);
+  await notePlayback(viewer.page);
   return { system, viewer };
 }
 
 /** The skew of each beep once the tracks have come together, over so many of them. */
 async function measured(viewer: Viewer, beeps: number) {
-  const noted = async () => skews(await playback(viewer));
+  const noted = async () => skews(await playback(viewer.page));
   const timeout = (SETTLING_S + 2 * beeps) * 1000 + PATIENCE_MS;
   await expect
     .poll(async () => (await noted()).length, { timeout })
@@ -58,7 +59,6 @@ describe("the lips and the voice", () => {
     console.log(
       `${what}: the beep comes ${quantile(offsets, 0.5).toFixed(0)} ms after its flash in the middle, |skew| p95 ${worst.toFixed(0)} ms`,
     );
-    console.log(offsets.map((ms) => ms.toFixed(0)).join(" "));
     expect(worst).toBeLessThan(40);
   });
 
@@ -70,7 +70,7 @@ describe("the lips and the voice", () => {
       offsets.map(({ ms }) => Math.abs(ms)),
       0.95,
     );
-    const drift = slope(offsets) * 60_000;
+    const { slope: drift } = leastSquares(offsets.map(({ at, ms }) => [at / 60_000, ms]));
     console.log(
       `a minute: |skew| p95 ${worst.toFixed(0)} ms, drift ${drift.toFixed(1)} ms a minute`,
     );
@@ -89,9 +89,9 @@ describe("the lips and the voice", () => {
     const how = { fps: 25, chunkMs: 20, shift: () => shift(Date.now() - begun) };
     cleanup(flashAndBeep(system.bridge, how));
     await expect
-      .poll(async () => skews(await playback(viewer)).length, { timeout: 40_000 })
+      .poll(async () => skews(await playback(viewer.page)).length, { timeout: 40_000 })
       .toBeGreaterThan(16);
-    const { flashes, beeps } = await playback(viewer);
+    const { flashes, beeps } = await playback(viewer.page);
     const longest = (times: number[]) =>
       Math.max(...times.slice(1).map((time, at) => time - (times[at] ?? 0)));
     const shortest = (times: number[]) =>
@@ -104,7 +104,7 @@ describe("the lips and the voice", () => {
       expect(longest(times)).toBeLessThan(2000);
       expect(shortest(times)).toBeGreaterThan(500);
     }
-    const after = skews(await playback(viewer)).slice(-4);
+    const after = skews(await playback(viewer.page)).slice(-4);
     expect(
       quantile(
         after.map(({ ms }) => Math.abs(ms)),
@@ -133,9 +133,9 @@ describe("a cue", () => {
       });
     }
     await expect
-      .poll(async () => (await playback(viewer)).cues.length, { timeout: PATIENCE_MS })
+      .poll(async () => (await playback(viewer.page)).cues.length, { timeout: PATIENCE_MS })
       .toBe(moments.length);
-    const { beeps, cues } = await playback(viewer);
+    const { beeps, cues } = await playback(viewer.page);
     expect(cues.map(({ data }) => data)).toEqual(moments.map((caption) => ({ caption })));
     const late = cues.map(({ at }, n) => at - (beeps[n] ?? Number.NaN));
     console.log(`cues ${late.map((ms) => ms.toFixed(0)).join(", ")} ms after their beeps`);
@@ -154,13 +154,13 @@ describe("a cue", () => {
     await system.bridge.pushCue({ at: 800, data: "cut off" });
     await system.bridge.pushCue({ at: 4500, data: "never sent" });
     await expect
-      .poll(async () => (await playback(viewer)).beeps.length, { timeout: PATIENCE_MS })
+      .poll(async () => (await playback(viewer.page)).beeps.length, { timeout: PATIENCE_MS })
       .toBeGreaterThan(0);
     await system.interrupt();
     await system.bridge.pushAudioChunk(speech(500));
     await system.bridge.pushCue({ timestamp: Date.now() + 300, data: "heard" });
     await expect
-      .poll(async () => (await playback(viewer)).cues.map(({ data }) => data), {
+      .poll(async () => (await playback(viewer.page)).cues.map(({ data }) => data), {
         timeout: PATIENCE_MS,
       })
       .toEqual(["heard"]);
@@ -186,11 +186,3 @@ describe("a cue", () => {
     });
   });
 });
-
-/** Of the skew over time, by least squares: ms a ms. */
-function slope(offsets: { at: number; ms: number }[]): number {
-  const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
-  const [at, ms] = [mean(offsets.map(({ at }) => at)), mean(offsets.map(({ ms }) => ms))];
-  const product = mean(offsets.map((offset) => (offset.at - at) * (offset.ms - ms)));
-  return product / mean(offsets.map((offset) => (offset.at - at) ** 2));
-}

@@ -133,7 +133,8 @@ describe("a microphone behind a bad network", () => {
       console.log(
         `${how}: ${chunks.length} chunks, ${Math.min(...steps).toFixed(0)} to ${Math.max(...steps).toFixed(0)} ms apart, ${Math.min(...late).toFixed(0)} to ${Math.max(...late).toFixed(0)} ms from an even pace`,
       );
-      expect(Math.max(...late.map(Math.abs))).toBeLessThan(300);
+      expect(Math.max(...late.map(Math.abs))).toBeLessThan(60);
+      expect(Math.min(...steps)).toBeGreaterThan(0);
     }
     const ratio = holed.chunks.length / whole.chunks.length;
     expect(ratio).toBeGreaterThan(0.95);

@@ -22,6 +22,7 @@ const PARTS = {
   cost: "CPU a viewer-second at 50 to 1600 viewers, beside the floor; where it goes",
   avatars: "the most avatars with one viewer each",
   latency: "push to received, decoded, presented",
+  lipsync: "how far the voice is from the lips, and whether that drifts",
   "first-frame": "from the open WebSocket to the first picture",
   "js-thread": "time in each push, delay of the event loop",
   microphones: "open microphones in which nobody speaks",

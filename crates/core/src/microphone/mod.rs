@@ -41,6 +41,8 @@ use crate::media::audio::{Resampler, to_i16};
 /// A peer that sends nothing for this long counts as silent (muted, or DTX between two keep-alives). Longer
 /// than a hiccup of its network, short enough for chunks to stop 0.7 s after speech.
 const IDLE: Duration = Duration::from_millis(300);
+/// A packet of no more says that the sender is silent from now on (RFC 6716, 2.1.9: DTX), whatever its codec.
+const DTX_BYTES: usize = 2;
 /// And after this it has no decoder any more, once its gate is closed: longer than two DTX keep-alives (400 ms)
 /// are apart.
 const OVER: Duration = Duration::from_secs(1);
@@ -103,7 +105,7 @@ pub struct Microphone {
     lost_in_a_row: u32,
     /// The RTP timestamp up to which there is sound, and the moment.
     heard_until: Option<(u32, Instant)>,
-    /// Silence was put in since the last packet.
+    /// The sender is known to be silent: it said so (DTX), or silence was put in since the last packet.
     is_idle: bool,
     /// An RTP timestamp, and when what it belongs to would have come had the network not delayed it.
     origin: Option<(u32, f64)>,
@@ -183,7 +185,6 @@ impl Microphone {
     ) {
         self.stats.packets += 1;
         self.last_packet = Some(now);
-        self.is_idle = false;
         let sequence = packet.sequence;
         self.follow_clock(packet.timestamp, wall_ms);
         let packet = Packet {
@@ -279,6 +280,7 @@ impl Microphone {
             self.listener
                 .pass_silence(ticks(ahead), wall_ms, &mut self.passed);
         }
+        self.is_idle = packet.payload.len() <= DTX_BYTES;
         let wall_ms = self.wall_of(packet.timestamp);
         let frames = match self.decoder.decode(&packet.payload) {
             Ok(samples) => self.listener.pass(samples, wall_ms, &mut self.passed),
