@@ -117,7 +117,8 @@ export interface IncomingAudio {
   /** Who speaks. */
   peerId: string;
   /**
-   * Whether the avatar's own voice may be in it: that was played while this was recorded, or within 0.4 s before.
+   * Whether the avatar's own voice may be in it: that was played at some time between 0.4 s before this was recorded and
+   * this event.
    */
   avatarSpeaking: boolean;
 }
@@ -142,7 +143,7 @@ export interface SpeechEnd {
 
 /** Something that is to happen in the page when a moment of the sound is heard: a caption, a viseme, an emotion. */
 export interface Cue {
-  /** The moment, in ms from the beginning of the chunk that was pushed last. */
+  /** The moment, in ms from the beginning of the chunk that was pushed last; it must have been queued, and not cut off. */
   at?: number;
   /** Or the moment as a timestamp of the `Date.now()` clock, as pictures and sound have. */
   timestamp?: number;
@@ -168,7 +169,8 @@ export type DropReason =
   | "bad-length"
   | "bad-sample-rate"
   | "bad-channels"
-  | "queue-full";
+  | "queue-full"
+  | "no-sound";
 
 /** A push that will be sent; a frame may still be superseded by a newer one, or turn out to be broken behind its header. */
 export interface QueuedPush {

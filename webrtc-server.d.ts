@@ -90,7 +90,7 @@ export interface SignalingMessage {
     | "answer"
     | "ice-candidate"
     | "interrupt"
-    | "cue"
+    | "cues"
     | "error"
     | (string & {});
   /** Whom it concerns, in messages of the server. */
@@ -151,11 +151,11 @@ export type Viewers = Record<"H264" | "VP8" | "VP9" | "opus" | "pcmu" | "pcma", 
 
 /** Events that the application came too late for, because it kept the JavaScript thread busy. */
 export interface DroppedEvents {
-  /** `incoming-audio`, `utterance`, `speech-start` and `speech-end`. */
+  /** `incoming-audio` and `utterance`. */
   audio: number;
   /** `offer`, `answer`, `ice-candidate`, `command` and `warning`. */
   messages: number;
-  /** `peer-connected`, `peer-disconnected` and `error`. */
+  /** `peer-connected`, `peer-disconnected`, `speech-start`, `speech-end` and `error`. */
   state: number;
 }
 

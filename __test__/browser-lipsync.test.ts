@@ -181,6 +181,7 @@ describe("a cue", () => {
       reason: "not-started",
     });
     await system.start();
+    expect(await system.bridge.pushCue({ at: 0 })).toMatchObject({ reason: "no-sound" });
     expect(await system.bridge.pushCue({ at: Number.NaN })).toMatchObject({
       reason: "bad-timestamp",
     });

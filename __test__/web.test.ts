@@ -439,14 +439,14 @@ describe("what is played", () => {
   });
 
   it("is brought together from both sides, and left alone when it is", () => {
-    expect(nextHold(0, 25)).toBe(0);
+    expect(nextHold(0, 15)).toBe(0);
     let [held, behind] = [0, 120];
     for (let n = 0; n < 10; n++) {
       const next = nextHold(held, behind);
       behind -= next - held;
       held = next;
     }
-    expect(Math.abs(behind - 20)).toBeLessThan(8);
+    expect(Math.abs(behind - 10)).toBeLessThan(8);
     expect(nextHold(0, -100)).toBeLessThan(0);
     expect(nextHold(990, 500)).toBe(1000);
   });

@@ -116,10 +116,9 @@ impl EventSink for EventQueue {
         let dropped = &mut waiting.dropped;
         // Each class has room of its own: a flood of one never pushes out another.
         let (length, limit, dropped) = match &event {
-            Event::IncomingAudio(_)
-            | Event::Utterance(_)
-            | Event::SpeechStarted { .. }
-            | Event::SpeechEnded { .. } => (&mut waiting.audio, AUDIO_LIMIT, &mut dropped.audio),
+            Event::IncomingAudio(_) | Event::Utterance(_) => {
+                (&mut waiting.audio, AUDIO_LIMIT, &mut dropped.audio)
+            }
             Event::Offer { .. }
             | Event::Answer { .. }
             | Event::IceCandidate { .. }
@@ -128,6 +127,8 @@ impl EventSink for EventQueue {
             Event::PeerConnected(_)
             | Event::PeerDisconnected { .. }
             | Event::PlayoutEnded
+            | Event::SpeechStarted { .. }
+            | Event::SpeechEnded { .. }
             | Event::Error(_) => (&mut waiting.state, STATE_LIMIT, &mut dropped.state),
         };
         if *length >= limit {

@@ -3,7 +3,7 @@
 
 const INTERVAL_MS = 500;
 /** The sound may come so late: people are used to that from a distance, and each ms less would make the picture later. */
-const AIM_MS = 20;
+const AIM_MS = 10;
 /** Less is not noticed, and within what the estimate trembles by. */
 const NEAR_ENOUGH_MS = 8;
 /** Of what is left, so much is made good at a time: what was asked for takes a while to be there. */

@@ -6,7 +6,7 @@ const LONGEST_HUSH_MS = 500;
 /** Between two looks at what is played. */
 const LOOK_MS = 5;
 /** Cues that wait; the server sends them a second ahead. */
-const MOST_CUES = 1_000;
+const MOST_CUES = 10_000;
 /** A cue without any sound is told of this much later than it came: nothing will be heard any more. */
 const LONGEST_WAIT_MS = 5_000;
 
@@ -69,11 +69,14 @@ export class Playout {
     this.#look();
   }
 
-  /** @param {{audioTime?: unknown, cue?: unknown}} data when it is due, and what it is */
-  cue({ audioTime, cue }) {
-    if (typeof audioTime !== "number" || this.#cues.length >= MOST_CUES) return;
+  /** @param {unknown} cues `{audioTime, cue}` each: when it is due, and what it is */
+  add(cues) {
+    if (!Array.isArray(cues)) return;
     const givenUp = performance.now() + LONGEST_WAIT_MS;
-    this.#cues.push({ audioTime, data: cue, givenUp });
+    for (const { audioTime, cue } of cues) {
+      if (typeof audioTime !== "number" || this.#cues.length >= MOST_CUES) continue;
+      this.#cues.push({ audioTime, data: cue, givenUp });
+    }
     this.#cues.sort((a, b) => a.audioTime - b.audioTime);
     this.#look();
   }

@@ -138,8 +138,8 @@ export class Session {
         return this.#addCandidate(message.data);
       case "interrupt":
         return this.#playout?.interrupt(message.data ?? {});
-      case "cue":
-        return this.#playout?.cue(message.data ?? {});
+      case "cues":
+        return this.#playout?.add(message.data);
       case "ping":
         return this.#send({ type: "pong" });
       case "error":

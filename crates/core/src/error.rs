@@ -112,6 +112,8 @@ pub enum DropReason {
     LongPacket(usize),
     /// The audio queue is full.
     QueueFull,
+    /// A cue in a chunk, and none was queued, or it was cut off.
+    NoSound,
 }
 
 impl DropReason {
@@ -129,6 +131,7 @@ impl DropReason {
             Self::BadSampleRate(_) => "bad-sample-rate",
             Self::BadChannels(_) => "bad-channels",
             Self::QueueFull => "queue-full",
+            Self::NoSound => "no-sound",
         }
     }
 }
@@ -183,6 +186,10 @@ impl fmt::Display for DropReason {
             Self::BadChannels(channels) => {
                 write!(f, "`channels` is {channels}: 1 and 2 are accepted")
             }
+            Self::NoSound => write!(
+                f,
+                "there is no chunk that it could be in: push the sound first"
+            ),
             Self::QueueFull => write!(f, "the audio queue is full: push no faster than it plays"),
         }
     }

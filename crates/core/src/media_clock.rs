@@ -1,6 +1,6 @@
 //! One clock for an avatar's pictures and sound: the application's timestamps, as long as they can be believed.
 //!
-//! Its times are in ms of [the Unix clock](crate::wall_clock), and both tracks' RTP timestamps and sender reports are
+//! Its times are in ms of the Unix clock, and both tracks' RTP timestamps and sender reports are
 //! made of nothing else: what the application stamped alike is played together, whatever it took to arrive.
 //! Pictures lead, since they come steadily: sound follows a correction that they needed. Pure: time is an argument.
 
@@ -9,7 +9,7 @@ const MAX_LATE_MS: f64 = 2_000.0;
 /// What is stamped further ahead is not believed to be so early: nobody waits for longer because of a timestamp.
 const MAX_EARLY_MS: f64 = 1_000.0;
 /// A clock that is not believed must keep pace to within this.
-const MAX_LAG_MS: f64 = 60.0;
+const MAX_APART_MS: f64 = 60.0;
 /// Between two pictures at least.
 const STEP_MS: f64 = 1.0;
 /// After so long without a picture sound finds its own time.
@@ -20,7 +20,7 @@ const LEAD_MS: f64 = 2_000.0;
 pub struct MediaClock {
     /// Added to the application's timestamps, since they could not be believed.
     offset_ms: f64,
-    /// How late the last picture was that could be believed.
+    /// How late the last picture was that could be believed; none is early.
     late_ms: f64,
     /// The time of the last picture, and when it was given.
     last: Option<(f64, f64)>,
@@ -35,14 +35,22 @@ impl MediaClock {
         };
         if is_next(timestamp_ms) {
             self.offset_ms = 0.0;
-            self.late_ms = now_ms - timestamp_ms;
+            // An early one tells nothing of how late the others are.
+            if timestamp_ms <= now_ms {
+                self.late_ms = now_ms - timestamp_ms;
+            }
         } else {
             let shifted_ms = timestamp_ms + self.offset_ms;
-            let lags = now_ms - shifted_ms > self.late_ms + MAX_LAG_MS;
-            if lags || !is_next(shifted_ms) {
+            let in_time_ms = now_ms - self.late_ms;
+            // What was only stamped ahead is made good; another clock keeps its jitter.
+            let most_ahead_ms = match is_credible(timestamp_ms, now_ms, now_ms) {
+                true => 0.0,
+                false => MAX_APART_MS,
+            };
+            let is_in_time = (-MAX_APART_MS..=most_ahead_ms).contains(&(shifted_ms - in_time_ms));
+            if !is_in_time || !is_next(shifted_ms) {
                 let last_ms = self.last.map_or(f64::MIN, |(last_ms, _)| last_ms);
-                let in_time_ms = (now_ms - self.late_ms).max(last_ms + STEP_MS);
-                self.offset_ms = in_time_ms - timestamp_ms;
+                self.offset_ms = in_time_ms.max(last_ms + STEP_MS) - timestamp_ms;
             }
         }
         self.give(timestamp_ms + self.offset_ms, now_ms)
@@ -172,10 +180,38 @@ mod tests {
             let (passed, tremble) = (f64::from(n) * 33.0, f64::from(n * 7 % 5));
             let given = clock.picture(NOW + tremble, NOW + passed);
             assert!(
-                (given - NOW - passed).abs() <= MAX_LAG_MS,
+                (given - NOW - passed).abs() <= MAX_APART_MS,
                 "{}",
                 given - NOW
             );
+        }
+    }
+
+    #[test]
+    fn what_was_stamped_ahead_once_is_made_good_within_a_second() {
+        let mut clock = MediaClock::default();
+        clock.picture(NOW, NOW + 20.0);
+        clock.picture(NOW + 933.0, NOW + 53.0);
+        for n in 2..60 {
+            let passed = f64::from(n) * 33.0;
+            let given = clock.picture(NOW + passed, NOW + passed + 20.0);
+            assert!(n < 35 || given == NOW + passed, "{} in {n}", given - NOW);
+        }
+    }
+
+    #[test]
+    fn a_stall_and_a_burst_of_another_machines_clock_leave_nothing_behind() {
+        let mut clock = MediaClock::default();
+        let mut push = |at: f64, now: f64| clock.picture(NOW + HOUR + at, NOW + now) - NOW;
+        assert_eq!(push(0.0, 0.0), 0.0);
+        // Pushed half a second late, all at once; then in time again.
+        for n in 1..16 {
+            push(f64::from(n) * 33.0, 500.0 + f64::from(n));
+        }
+        for n in 16..200 {
+            let passed = f64::from(n) * 33.0;
+            let given = push(passed, passed);
+            assert!(n < 60 || (given - passed).abs() <= MAX_APART_MS, "{given}");
         }
     }
 

@@ -26,6 +26,9 @@ use crate::source::{MediaOutput, OutputCounts, Source};
 use crate::transport::{StreamDelegate, StreamHandle};
 use crate::wall_clock::unix_ms;
 
+/// More than a browser buffers, and less than half the range of an RTP timestamp.
+const LONG_AGO_MS: f64 = 10_000.0;
+
 /// The data channel of the browser page.
 pub(crate) const CONTROL_CHANNEL: &str = "avatar-control";
 
@@ -131,10 +134,12 @@ impl Stream {
         Box::new(move |notice| match notice {
             Notice::Ended => events.emit(Event::PlayoutEnded),
             Notice::Warning(text) => events.emit(Event::Warning(text)),
-            Notice::Cue(Cue { position, data }) => announce(json!({
-                "type": "cue",
-                "data": {"audioTime": millis_of(position), "cue": data},
-            })),
+            Notice::Cues(cues) => {
+                let cue =
+                    |Cue { position, data }| json!({"audioTime": millis_of(position), "cue": data});
+                let cues: Vec<Value> = cues.into_iter().map(cue).collect();
+                announce(json!({"type": "cues", "data": cues}));
+            }
         })
     }
 
@@ -266,9 +271,11 @@ impl MediaOutput for Stream {
         };
         media.video.drop_waiting();
         let cut = media.audio.interrupt();
-        if cut.played > Duration::ZERO {
+        if cut.played > Duration::ZERO || cut.recalls_cues {
             // What went out is still in the clients' buffers: they need not play it.
             let until = millis_of(self.sound_end.load(Relaxed)) + cut.tail.as_secs_f64() * 1_000.0;
+            // If nothing was sent yet, then a time that was.
+            let until = until.max(unix_ms() - LONG_AGO_MS);
             (self.announce)(json!({"type": "interrupt", "data": {"audioTime": until}}));
         }
         cut

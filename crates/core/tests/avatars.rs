@@ -78,6 +78,15 @@ impl Avatar {
     }
 }
 
+/// Ends the other thread also when this one panics.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 fn show(video: &VideoPipeline, timestamp_ms: f64) {
     let level = timestamp_ms as u64 as u8;
     video.push(VideoFrame {
@@ -117,7 +126,9 @@ fn starting_and_stopping_one_avatar_does_not_disturb_another() {
                 assert_eq!(later, (0, left.1), "nothing comes out after the end");
             }
         });
+        let _done = Done(&done);
         let begun = Instant::now();
+        let mut last_ms = 0.0;
         for n in 0.. {
             if n >= 60 && lives.load(SeqCst) >= 40 {
                 break;
@@ -126,20 +137,23 @@ fn starting_and_stopping_one_avatar_does_not_disturb_another() {
             let timestamp_ms = 1_000.0 + f64::from(n) * 33.0;
             steady.show(timestamp_ms);
             let frame = steady.frames.recv_timeout(PATIENCE).unwrap();
-            assert_eq!((frame.timestamp_ms, frame.keyframe), (timestamp_ms, n == 0));
+            assert!(frame.timestamp_ms > last_ms);
+            last_ms = frame.timestamp_ms;
+            assert_eq!(frame.keyframe, n == 0);
             std::thread::park_timeout(Duration::from_millis(5));
         }
-        done.store(true, SeqCst);
     });
     let video = steady.video.stats();
     assert_eq!((video.frames_in, video.superseded), (video.encoded, 0));
     let stats = steady.audio.stats();
     assert_eq!((stats.failed_ticks, stats.spurts), (0, 1));
-    // Sound went on without a hole, but for ticks that a machine without a free core may leave out.
+    // Sound went on without a hole.
     let packets = steady.packets.lock().unwrap();
+    let spoken = packets.iter().position(|packet| packet.spurt_start);
+    let packets = &packets[spoken.unwrap()..];
     let (first, last) = (packets.first().unwrap(), packets.last().unwrap());
     let ticks = (last.position - first.position) / TICK_SAMPLES + 1;
-    assert_eq!(packets.len() as u64 + stats.skipped_ticks, ticks);
+    assert_eq!(packets.len() as u64, ticks);
     assert!(ticks > 10, "{ticks} ticks");
     assert_eq!(pool.handle().stats().panics, 0);
 }
@@ -161,6 +175,8 @@ fn a_flood_of_frames_on_one_avatar_leaves_room_for_the_others() {
                 show(flooded, timestamp_ms);
             }
         });
+        let _done = Done(&done);
+        let mut last_ms = 0.0;
         let begun = Instant::now();
         while flooded.stats().superseded == 0 {
             assert!(begun.elapsed() < PATIENCE, "no flood");
@@ -171,14 +187,14 @@ fn a_flood_of_frames_on_one_avatar_leaves_room_for_the_others() {
             other.show(timestamp_ms);
             let mark = order.lock().unwrap().len();
             let frame = other.frames.recv_timeout(PATIENCE).unwrap();
-            assert_eq!(frame.timestamp_ms, timestamp_ms);
+            assert!(frame.timestamp_ms > last_ms);
+            last_ms = frame.timestamp_ms;
             // At most the one that was being encoded, or was due before.
             let order = order.lock().unwrap();
             let shown = order.iter().rposition(|name| *name == "other").unwrap();
             let before = order.get(mark..shown).unwrap_or_default().len();
             assert!(before <= 1, "{before} frames of the flood went before");
         }
-        done.store(true, SeqCst);
     });
     let begun = Instant::now();
     while other.packets.lock().unwrap().len() < 5 {

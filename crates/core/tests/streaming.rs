@@ -247,23 +247,32 @@ fn has_lbrr(packet: &[u8]) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sender_reports_put_both_tracks_on_one_clock() {
+async fn sender_reports_put_both_tracks_on_one_clock_once_there_is_sound() {
     let system = System::start(json!({}));
     let _renderer = Renderer::start(&system.source, 30);
     let viewer = system.viewer().await;
-    let report = viewer
-        .wait_for(PATIENCE, |report| {
-            let of = |ssrc: Option<u32>| {
-                report
-                    .sender_reports
-                    .iter()
-                    .filter(move |sr| Some(sr.ssrc) == ssrc)
-                    .count()
-            };
-            of(report.video.ssrc) >= 2 && of(report.audio.ssrc) >= 2
-        })
-        .await
-        .unwrap();
+    let count = |report: &avatar_viewer::Report, ssrc: Option<u32>| {
+        let reports = report.sender_reports.iter();
+        reports.filter(|sr| Some(sr.ssrc) == ssrc).count()
+    };
+    let has_pictures = |report: &avatar_viewer::Report| count(report, report.video.ssrc) >= 2;
+    let report = viewer.wait_for(PATIENCE, has_pictures).await.unwrap();
+    assert_eq!(count(&report, report.audio.ssrc), 0, "nothing was said");
+    push_pcm(&system.source, &sweep(200.0, 4_000.0, 8.0, 24_000), 24_000);
+    let has_both = |report: &avatar_viewer::Report| count(report, report.audio.ssrc) >= 2;
+    let report = viewer.wait_for(PATIENCE, has_both).await.unwrap();
+    for sender_report in &report.sender_reports {
+        let rate = match Some(sender_report.ssrc) == report.video.ssrc {
+            true => 90.0,
+            false => 48.0,
+        };
+        let ticks = (sender_report.unix_ms() * rate).round() as u64 as u32;
+        let apart = ticks.wrapping_sub(sender_report.rtp) as i32;
+        assert!(
+            f64::from(apart.abs()) <= rate,
+            "{apart} ticks of {rate} kHz"
+        );
+    }
     let now = support::now_ms();
     for sender_report in &report.sender_reports {
         let age = now - sender_report.unix_ms();

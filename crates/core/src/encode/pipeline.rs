@@ -220,11 +220,14 @@ impl Worker {
     }
 
     fn on_frame(&mut self, frame: SlotFrame, now: Instant) {
-        self.idle.stop(now);
         let timestamp_ms = frame.timestamp_ms;
         let was_watched = frame.was_watched;
         match self.slot.show(frame, &mut self.converter) {
             Ok(()) => {
+                // What was kept while nobody watched is old: the loop follows at once.
+                if was_watched {
+                    self.idle.stop(now);
+                }
                 self.trickle = Some(Trickle::after_frame(now));
                 let now_ms = unix_ms_at(now);
                 let timestamp_ms = match was_watched {

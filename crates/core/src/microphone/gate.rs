@@ -111,6 +111,11 @@ impl Gate {
         self.open
     }
 
+    /// Whether its opening was told, and its closing not yet.
+    pub(super) fn is_told(&self) -> bool {
+        self.open && self.wanted.speech
+    }
+
     /// How much more silence closes it, at least 20 ms.
     pub(super) fn closes_after(&self) -> Duration {
         let silent = self.position.saturating_sub(self.last_voice);

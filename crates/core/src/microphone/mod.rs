@@ -52,8 +52,8 @@ const MOST_SILENCE: Duration = Duration::from_secs(1);
 const MOST_CONCEALED: u32 = 5;
 /// A packet that comes this much later or sooner than its timestamp says belongs to a clock that was set anew.
 const RESTART_MS: f64 = 1_000.0;
-/// So much later each packet may come than the one before, for clocks that are slower than ours.
-const SLOWER_MS: f64 = 0.01;
+/// By this share a clock may be slower than ours.
+const SLOWER: f64 = 0.0005;
 /// Of the timestamps in here, whatever the codec's own clock.
 pub(crate) const CLOCK_HZ: u32 = 48_000;
 
@@ -233,6 +233,11 @@ impl Microphone {
         self.deliver(out);
     }
 
+    /// Whether somebody was told that the peer speaks, and not yet that it has stopped.
+    pub fn is_speaking(&self) -> bool {
+        self.listener.gate.is_told()
+    }
+
     /// What was received so far.
     pub fn stats(&self) -> MicrophoneStats {
         self.stats
@@ -240,7 +245,10 @@ impl Microphone {
 
     /// Follows the sender's clock by the packets that came soonest; it may be slower than ours by half a thousandth.
     fn follow_clock(&mut self, timestamp: u32, wall_ms: f64) {
-        let expected_ms = self.wall_of(timestamp) + SLOWER_MS;
+        let expected_ms = self.origin.map_or(f64::NEG_INFINITY, |(origin, wall_ms)| {
+            let passed_ms = rtp_ms(timestamp, origin);
+            wall_ms + passed_ms + SLOWER * passed_ms.max(0.0)
+        });
         let is_sane = (wall_ms - expected_ms).abs() < RESTART_MS;
         let soonest_ms = if is_sane {
             expected_ms.min(wall_ms)
@@ -253,8 +261,7 @@ impl Microphone {
     /// When the sound at an RTP timestamp would have come, in ms of the Unix clock.
     fn wall_of(&self, timestamp: u32) -> f64 {
         self.origin.map_or(f64::NEG_INFINITY, |(origin, wall_ms)| {
-            let ticks = f64::from(timestamp.wrapping_sub(origin) as i32);
-            wall_ms + ticks * 1_000.0 / f64::from(CLOCK_HZ)
+            wall_ms + rtp_ms(timestamp, origin)
         })
     }
 
@@ -413,6 +420,11 @@ pub enum MicrophoneError {
     /// Not a rate that can be resampled to.
     #[error("cannot resample the microphone to {0} Hz")]
     Rate(u32),
+}
+
+/// From one RTP timestamp to another in ms.
+fn rtp_ms(to: u32, from: u32) -> f64 {
+    f64::from(to.wrapping_sub(from) as i32) * 1_000.0 / f64::from(CLOCK_HZ)
 }
 
 /// RTP ticks as time.

@@ -215,6 +215,11 @@ impl Speakers {
             }));
             if done.is_err() {
                 self.out.clear();
+                if listening.microphone.is_speaking() {
+                    let timestamp_ms = unix_ms();
+                    let ended = Event::SpeechEnded { peer, timestamp_ms };
+                    listening.hearing.events.emit(ended);
+                }
                 let text = format!(
                     "the microphone of {peer} failed: it is opened anew with what comes next"
                 );

@@ -21,6 +21,9 @@ pub enum CueTime {
     Timestamp(f64),
 }
 
+/// Cues that are handed out at a tick: each makes a message to every client longer.
+const MOST_A_TICK: usize = 16;
+
 /// A cue that is due soon.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cue {
@@ -35,6 +38,9 @@ pub struct Cue {
 pub(super) struct Cues {
     waiting: BTreeMap<(u64, u64), Value>,
     pushed: u64,
+    /// What is played now, and the last moment of which somebody was told.
+    position: u64,
+    told_until: u64,
 }
 
 impl Cues {
@@ -48,19 +54,28 @@ impl Cues {
         has_room
     }
 
-    /// Takes out one that is due soon, if what is played now is at `position`.
-    pub(super) fn take(&mut self, position: u64) -> Option<Cue> {
-        let first = self.waiting.first_entry()?;
-        let at = first.key().0;
-        (at <= position + AHEAD).then(|| Cue {
-            position: at,
-            data: first.remove(),
-        })
+    /// Takes out some that are due soon, if what is played now is at `position`.
+    pub(super) fn take(&mut self, position: u64) -> Vec<Cue> {
+        self.position = position;
+        let mut taken = Vec::new();
+        while taken.len() < MOST_A_TICK
+            && let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= position + AHEAD
+        {
+            let position = first.key().0;
+            self.told_until = self.told_until.max(position);
+            taken.push(Cue {
+                position,
+                data: first.remove(),
+            });
+        }
+        taken
     }
 
-    /// None of them happens.
-    pub(super) fn clear(&mut self) {
+    /// None of them happens; tells whether somebody was told of one that has not happened.
+    pub(super) fn clear(&mut self) -> bool {
         self.waiting.clear();
+        std::mem::take(&mut self.told_until) > self.position
     }
 }
 
@@ -76,7 +91,7 @@ mod tests {
             assert!(cues.push(position, json!(name)));
         }
         let mut taken = |position| {
-            let cues: Vec<Cue> = std::iter::from_fn(|| cues.take(position)).collect();
+            let cues = cues.take(position);
             cues.iter()
                 .map(|cue| cue.data.to_string())
                 .collect::<String>()
@@ -92,8 +107,18 @@ mod tests {
         let mut cues = Cues::default();
         let taken = (0..20_000).filter(|at| cues.push(*at, Value::Null)).count();
         assert_eq!(taken, MOST_WAITING);
-        cues.clear();
-        assert_eq!(cues.take(u64::MAX / 2), None);
-        assert!(cues.push(0, Value::Null));
+        assert!(!cues.clear());
+        assert_eq!(cues.take(u64::MAX / 2), []);
+        cues.push(100_000, Value::Null);
+        assert_eq!(cues.take(90_000).len(), 1);
+        assert!(cues.clear(), "it was told of, and is not to happen");
+    }
+
+    #[test]
+    fn a_burst_of_cues_is_spread() {
+        let mut cues = Cues::default();
+        assert!((0..100).all(|at| cues.push(at, Value::Null)));
+        let taken: Vec<usize> = (0..8).map(|tick| cues.take(tick * 960).len()).collect();
+        assert_eq!(taken, [16, 16, 16, 16, 16, 16, 4, 0]);
     }
 }

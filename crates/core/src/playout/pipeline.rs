@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::cues::{Cue, CueTime, Cues};
 use super::player::Player;
-use super::queue::{Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled};
+use super::queue::{Interrupted, POSITION_HZ, Passed, PlayoutQueue, Pulled, TICK_FRAMES};
 use super::telephone::Telephone;
 use super::ticker::{Tick, Ticker};
 use super::timeline::Timeline;
@@ -84,8 +84,8 @@ const PLACES_HZ: u32 = 400;
 pub enum Notice {
     /// Everything that was pushed has been played.
     Ended,
-    /// This is due within a second.
-    Cue(Cue),
+    /// These are due within a second.
+    Cues(Vec<Cue>),
     /// Something went wrong.
     Warning(String),
 }
@@ -185,18 +185,20 @@ impl AudioPipeline {
     pub fn interrupt(&self) -> Interrupted {
         let waiting = &mut *self.shared.waiting.lock();
         waiting.timeline.clear();
-        waiting.cues.clear();
-        waiting.queue.interrupt()
+        Interrupted {
+            recalls_cues: waiting.cues.clear(),
+            ..waiting.queue.interrupt()
+        }
     }
 
     /// Has `data` happen at a moment of the sound. An interruption drops it.
     pub fn push_cue(&self, time: CueTime, data: Value) -> PushOutcome {
         let waiting = &mut *self.shared.waiting.lock();
         let media_ms = match time {
-            CueTime::InChunk(ms) => {
-                let start_ms = waiting.timeline.start_ms();
-                start_ms.unwrap_or_else(|| unix_ms_at(Instant::now())) + ms
-            }
+            CueTime::InChunk(ms) => match waiting.timeline.start_ms() {
+                Some(start_ms) => start_ms + ms,
+                None => return PushOutcome::Dropped(DropReason::NoSound),
+            },
             CueTime::Timestamp(ms) => self.shared.clock.lock().moment(ms),
         };
         match waiting.cues.push(position_of(media_ms), data) {
@@ -252,6 +254,8 @@ impl Shared {
         let outcome = queue.push(chunk, begins, now);
         if outcome == PushOutcome::Queued {
             timeline.add(begins, queue.queued().saturating_sub(queued));
+        } else {
+            timeline.forget_start();
         }
         outcome
     }
@@ -347,9 +351,15 @@ impl Worker {
         if let Some(begun_ms) = queue.take_begun_ms() {
             tick.position = position_of(begun_ms).max(self.sent_until);
             self.ticker.move_to(tick.position);
+        } else if tick.skipped > 0 && !matches!(sound, Sound::Silence) {
+            // What is played now is late, and nothing of it was left out.
+            tick.position -= tick.skipped * TICK_FRAMES as u64;
+            self.ticker.move_to(tick.position);
         }
-        while let Some(cue) = cues.take(tick.position) {
-            (self.notify)(Notice::Cue(cue));
+        let due = cues.take(tick.position);
+        if !due.is_empty() {
+            // Under the lock, so that no cue follows the interruption that drops it.
+            (self.notify)(Notice::Cues(due));
         }
         sound
     }

@@ -83,6 +83,8 @@ pub struct Interrupted {
     pub discarded: Duration,
     /// How long what plays still takes to fade out.
     pub tail: Duration,
+    /// Whether somebody was told of a cue that does not happen any more.
+    pub recalls_cues: bool,
 }
 
 /// A packet that is passed on.
@@ -251,6 +253,7 @@ impl PlayoutQueue {
                 State::Ending => TICK,
                 _ => Duration::ZERO,
             },
+            recalls_cues: false,
         }
     }
 

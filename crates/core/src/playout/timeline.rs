@@ -65,6 +65,11 @@ impl Timeline {
         self.start_ms
     }
 
+    /// The chunk that was pushed last is not heard.
+    pub(super) fn forget_start(&mut self) {
+        self.start_ms = None;
+    }
+
     /// What was pushed so far is not heard.
     pub(super) fn clear(&mut self) {
         *self = Self::default();

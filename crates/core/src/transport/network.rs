@@ -308,6 +308,10 @@ impl StreamHandle {
 
     /// Sends one access unit to everybody who receives its layer.
     pub fn publish(&self, layer: Layer, unit: Arc<AccessUnit>) {
+        // The marker is on the first packet of a talk-spurt.
+        if matches!(layer, Layer::Audio(_)) && unit.marker {
+            self.hub.has_sound.store(true, Relaxed);
+        }
         let published = Instant::now();
         for post in self.posts_with_peers() {
             let is_taken = post.publish(Publication {

@@ -1,7 +1,7 @@
 //! One avatar as a shard sees it: its viewers here, and what they may ask for again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ pub(crate) struct StreamHub {
     /// A unit that waited longer for its shard is not sent any more: the machine cannot keep up, and what comes late makes
     /// everything after it late too.
     max_latency_ms: AtomicU32,
+    /// Whether there was anything to hear yet.
+    pub(crate) has_sound: AtomicBool,
 }
 
 impl StreamHub {
@@ -35,6 +37,7 @@ impl StreamHub {
             counters: Arc::default(),
             audience: Mutex::new(vec![PerLayer::default(); shards]),
             max_latency_ms: AtomicU32::new(MAX_LATENCY_MS),
+            has_sound: AtomicBool::new(false),
         })
     }
 
@@ -68,8 +71,6 @@ pub(super) struct Stream {
     /// All of its peers, whatever they receive.
     pub(super) peers: Vec<usize>,
     layers: PerLayer<LayerStream>,
-    /// Whether there was anything to hear yet.
-    has_sound: bool,
 }
 
 /// One of its layers.
@@ -90,7 +91,6 @@ impl Stream {
             hub,
             peers: Vec::new(),
             layers: PerLayer::default(),
-            has_sound: false,
         }
     }
 
@@ -132,9 +132,7 @@ impl Stream {
         io: &mut Io,
     ) {
         let (scratch, sockets) = (&mut io.scratch, &io.sockets);
-        // The marker is on the first packet of a talk-spurt.
-        self.has_sound |= matches!(layer, Layer::Audio(_)) && unit.marker;
-        let has_sound = self.has_sound;
+        let has_sound = self.hub.has_sound.load(Relaxed);
         let state = &mut self.layers[layer];
         state.history.push(unit.clone());
         let first = state.first_served.min(state.peers.len());
