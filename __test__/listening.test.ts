@@ -14,10 +14,11 @@ beforeEach(() => {
   told = vi.spyOn(NativeServer.prototype, "setListening");
 });
 
-const CHUNKS = [true, false];
-const UTTERANCES = [false, true];
-const BOTH = [true, true];
-const NOTHING = [false, false];
+const CHUNKS = [true, false, false];
+const UTTERANCES = [false, true, false];
+const BOTH = [true, true, false];
+const SPEECH = [false, false, true];
+const NOTHING = [false, false, false];
 
 function connected() {
   const server = createWebRTCServer(loopback);
@@ -52,6 +53,12 @@ describe("whether anybody listens", () => {
     emitter.addListener("incoming-audio", listener);
     emitter.removeListener("incoming-audio", listener);
     expect(told.mock.lastCall).toEqual(NOTHING);
+    for (const event of ["speech-start", "speech-end"]) {
+      emitter.on(event, listener);
+      expect(told.mock.lastCall).toEqual(SPEECH);
+      emitter.off(event, listener);
+      expect(told.mock.lastCall).toEqual(NOTHING);
+    }
     emitter.prependOnceListener("incoming-audio", listener);
     expect(told.mock.lastCall).toEqual(CHUNKS);
     emitter.removeAllListeners();
