@@ -306,7 +306,7 @@ export interface MediaBridgeEvents {
   /** The whole of what a browser's user said, once they stopped, as far as somebody listened. */
   utterance: [utterance: Utterance];
   /**
-   * Somebody began to speak, by the sound of their microphone: about 60 ms after they did.
+   * Somebody began to speak, by the sound of their microphone: about 100 ms after they did.
    *
    * @example
    * bridge.on("speech-start", ({ avatarSpeaking }) => avatarSpeaking && system.interrupt());

@@ -1,5 +1,6 @@
 // A process whose avatar speaks while its JavaScript thread does something else: `fork(this)`. Tells its parent `{port}`;
 // on "speak" that a microphone is `{heard}`; on "block" that it is `{blocked}`, and later what that cost.
+import { loopback } from "../../bench/lib/loopback.mjs";
 import index from "../../index.js";
 import { picture, SIDE } from "./picture.mjs";
 
@@ -9,12 +10,7 @@ const SPEECH_SECONDS = 60;
 const BUSY_MS = 12_000;
 
 const system = await index.createStreamingSystem({
-  webrtc: {
-    signalingPort: 0,
-    signalingHost: "127.0.0.1",
-    listenIps: ["127.0.0.1"],
-    iceServers: [],
-  },
+  webrtc: loopback,
   media: {
     idleFrames: Array.from({ length: 30 }, (_, n) => ({
       data: picture(n + 1),

@@ -1,15 +1,11 @@
 // A process that streams numbered pictures and can be killed: `fork(this, [port])`. Tells its parent
 // `{port}` once it listens, and `{peers}` whenever it is sent anything.
+import { loopback } from "../../bench/lib/loopback.mjs";
 import index from "../../index.js";
 import { pushPictures } from "./picture.mjs";
 
 const system = await index.createStreamingSystem({
-  webrtc: {
-    signalingPort: Number(process.argv[2]),
-    signalingHost: "127.0.0.1",
-    listenIps: ["127.0.0.1"],
-    iceServers: [],
-  },
+  webrtc: { ...loopback, signalingPort: Number(process.argv[2]) },
 });
 await system.start();
 pushPictures(system.bridge);

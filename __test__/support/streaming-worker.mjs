@@ -1,15 +1,11 @@
 // A worker thread that streams numbered pictures and sound until it is terminated. Tells its parent the port.
 import { parentPort } from "node:worker_threads";
 import { createStreamingSystem } from "avatar-webrtc-streaming";
+import { loopback } from "../../bench/lib/loopback.mjs";
 import { pushPictures } from "./picture.mjs";
 
 const system = await createStreamingSystem({
-  webrtc: {
-    signalingPort: 0,
-    signalingHost: "127.0.0.1",
-    listenIps: ["127.0.0.1"],
-    iceServers: [],
-  },
+  webrtc: loopback,
 });
 await system.start();
 system.bridge.on("incoming-audio", () => {});

@@ -3,6 +3,7 @@
 import { createStreamingSystem } from "avatar-webrtc-streaming";
 import { launchChromium, withPage } from "../lib/chromium.mjs";
 import { flashAndBeep } from "../lib/flash-and-beep.mjs";
+import { loopback } from "../lib/loopback.mjs";
 import { notePlayback, playback, skews } from "../lib/playback.mjs";
 import { delay } from "../lib/process.mjs";
 import { leastSquares, quantile } from "../lib/statistics.mjs";
@@ -20,12 +21,7 @@ export async function measure({ quick, log }) {
   const minutes = quick ? 1 : 10;
   log(`${minutes} min of flashes and beeps`);
   const system = await createStreamingSystem({
-    webrtc: {
-      signalingPort: 0,
-      signalingHost: "127.0.0.1",
-      listenIps: ["127.0.0.1"],
-      iceServers: [],
-    },
+    webrtc: loopback,
     media: { videoWidth: 64, videoHeight: 64, videoFps: 25 },
   });
   const browser = await launchChromium();

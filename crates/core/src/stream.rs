@@ -166,6 +166,11 @@ impl Stream {
         *self.audience.lock()
     }
 
+    /// What the encoders answer; while there are none, that there is nothing.
+    fn ask_media<T: Default>(&self, ask: impl FnOnce(&Media) -> T) -> T {
+        self.media.read().as_ref().map(ask).unwrap_or_default()
+    }
+
     fn follow_audience(&self) {
         // Held to the end, so that the last word is the newest.
         let audience = self.audience.lock();
@@ -236,19 +241,11 @@ impl MediaOutput for Stream {
     }
 
     fn video_waits(&self) -> Duration {
-        let media = self.media.read();
-        media
-            .as_ref()
-            .map(|media| media.video.waits())
-            .unwrap_or_default()
+        self.ask_media(|media| media.video.waits())
     }
 
     fn queued_audio(&self) -> Duration {
-        let media = self.media.read();
-        media
-            .as_ref()
-            .map(|media| media.audio.queued())
-            .unwrap_or_default()
+        self.ask_media(|media| media.audio.queued())
     }
 
     fn push_audio(&self, chunk: AudioChunk<'_>) -> PushOutcome {
@@ -282,20 +279,17 @@ impl MediaOutput for Stream {
     }
 
     fn counts(&self) -> OutputCounts {
-        match &*self.media.read() {
-            Some(media) => {
-                let video = media.video.stats();
-                OutputCounts {
-                    encoded_frames: video.encoded,
-                    superseded_frames: video.superseded,
-                    undecodable_frames: video.invalid,
-                    keyframes: video.keyframes,
-                    encode_time: video.encode_time,
-                    queued_audio_ms: media.audio.queued().as_secs_f64() * 1_000.0,
-                }
+        self.ask_media(|media| {
+            let video = media.video.stats();
+            OutputCounts {
+                encoded_frames: video.encoded,
+                superseded_frames: video.superseded,
+                undecodable_frames: video.invalid,
+                keyframes: video.keyframes,
+                encode_time: video.encode_time,
+                queued_audio_ms: media.audio.queued().as_secs_f64() * 1_000.0,
             }
-            None => OutputCounts::default(),
-        }
+        })
     }
 }
 
