@@ -32,6 +32,8 @@ export declare class NativeServer {
   get port(): number | null
   /** The peers as a JSON array of the payloads of `peer-connected`. */
   peers(): string
+  /** What a viewer told of itself, as JSON; none: no such peer, or nothing told. */
+  peerStats(peerId: string): string | null
   /** How many peers there are. */
   peerCount(): number
   /** How many receive each encoding, by the name of its codec. */

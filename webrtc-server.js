@@ -58,6 +58,13 @@ class WebRTCStreamingServer extends TypedEmitter {
     return JSON.parse(this.#native.peers()).map((known) => this.#peer(known));
   }
 
+  getPeerStats(peerId) {
+    const told = this.#native.peerStats(String(peerId));
+    if (told == null) return null;
+    const { receivedAt, ...statistics } = JSON.parse(told);
+    return { ...statistics, receivedAt: new Date(receivedAt) };
+  }
+
   getPeerCount() {
     return this.#native.peerCount();
   }

@@ -1,8 +1,12 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import path from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { launch, PATIENCE_MS, REAL_TIME, Viewer } from "./support/chromium.js";
-import { pcmOf, tone, toneLevel } from "./support/sound.js";
-import { next, systemWith } from "./support.js";
+import { readWav, wavFile } from "../examples/support.mjs";
+import type { Utterance } from "../index.js";
+import { fakeMicrophone, launch, PATIENCE_MS, REAL_TIME, Viewer } from "./support/chromium.js";
+import { envelope, pcmOf, samplesOf, tone, toneLevel } from "./support/sound.js";
+import { cleanup, next, systemWith } from "./support.js";
 
 const OLD_HZ = 440;
 const NEW_HZ = 1000;
@@ -29,37 +33,7 @@ describe("an interruption", () => {
     await system.start();
     const viewer = await Viewer.open(browser, system.server.port ?? 0);
     await viewer.untilState("connected");
-    // What the page plays: the track itself, which the client silences, with the time of each 10 ms.
-    await viewer.page.evaluate(() => {
-      const played: { at: number; samples: number[] }[] = [];
-      Object.assign(window, { played });
-      const [track] = window.avatarClient.stream?.getAudioTracks() ?? [];
-      if (!track) throw new Error("no sound");
-      const reader = new MediaStreamTrackProcessor<AudioData>({ track }).readable.getReader();
-      void (async () => {
-        for (;;) {
-          const { value: data, done } = await reader.read();
-          if (done) return;
-          const samples = new Float32Array(data.numberOfFrames);
-          data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
-          played.push({
-            at: performance.timeOrigin + performance.now(),
-            samples: Array.from(samples),
-          });
-          data.close();
-        }
-      })();
-    });
-    const played = () =>
-      viewer.page.evaluate(() => (window as unknown as { played: Played[] }).played);
-    const levels = async () =>
-      (await played())
-        .filter(({ samples }) => samples.length === WINDOW)
-        .map(({ at, samples }) => ({
-          at,
-          old: toneLevel(samples, RATE, OLD_HZ),
-          new: toneLevel(samples, RATE, NEW_HZ),
-        }));
+    const levels = await levelsOf(viewer);
     const isHeard = (what: "old" | "new") => async () =>
       (await levels()).filter((level) => level[what] > 0.2).length;
 
@@ -92,6 +66,48 @@ describe("an interruption", () => {
     expect(whole).toBeGreaterThanOrEqual(94);
   });
 
+  it("is what happens when somebody speaks while the avatar does", REAL_TIME, async () => {
+    const file = path.resolve(".cache/barge-in.wav");
+    mkdirSync(path.dirname(file), { recursive: true });
+    const speech = readWav(path.resolve("assets/speech-16k.wav"));
+    const silence = Buffer.alloc(2 * 2 * speech.sampleRate); // 2 s
+    writeFileSync(file, wavFile({ ...speech, data: Buffer.concat([silence, speech.data]) }));
+    const speaker = await launch(...fakeMicrophone(file));
+    cleanup(() => speaker.close());
+
+    const system = await systemWith();
+    await system.start();
+    let cutAt = 0;
+    const cut = new Promise<{ playedMs: number }>((resolve) => {
+      system.bridge.once("speech-start", ({ avatarSpeaking }) => {
+        expect(avatarSpeaking).toBe(true);
+        cutAt = Date.now();
+        resolve(system.interrupt());
+      });
+    });
+    const utterance = next(system.bridge, "utterance");
+    const viewer = await Viewer.open(speaker, system.server.port ?? 0);
+    await viewer.untilState("connected");
+    const levels = await levelsOf(viewer);
+    await system.bridge.pushAudioChunk(voice(OLD_HZ, 30));
+    await viewer.page.click("#microphone");
+
+    const { playedMs } = await cut;
+    const { timestamp, data } = (await utterance) as Utterance;
+    const loud = envelope(samplesOf(data), speech.sampleRate, 10).findIndex((db) => db > 25);
+    const spokenAt = timestamp + loud * 10;
+    const heard = (await levels()).filter(({ old }) => old > 0.02);
+    const last = Math.max(...heard.map(({ at }) => at));
+    console.log(
+      `the avatar was silent ${(last - spokenAt).toFixed(0)} ms after somebody began to speak, ${(last - cutAt).toFixed(0)} ms after speech-start`,
+    );
+    expect(playedMs).toBeGreaterThan(1000);
+    expect(last - cutAt).toBeLessThan(150);
+    expect(last - spokenAt).toBeLessThan(300);
+    expect(heard.length).toBeGreaterThan(100);
+    expect(system.bridge.queuedAudioMs).toBe(0);
+  });
+
   it("of nothing does nothing", async () => {
     const system = await systemWith();
     await system.start();
@@ -118,6 +134,42 @@ describe("an interruption", () => {
     expect(system.bridge.isStreaming).toBe(true);
   });
 });
+
+/** Records what a page plays, which is the track itself, since the client silences it; gives how loud either voice is each 10 ms. */
+async function levelsOf(viewer: Viewer) {
+  await viewer.page.evaluate(() => {
+    const played: { at: number; samples: number[] }[] = [];
+    Object.assign(window, { played });
+    const [track] = window.avatarClient.stream?.getAudioTracks() ?? [];
+    if (!track) throw new Error("no sound");
+    const reader = new MediaStreamTrackProcessor<AudioData>({ track }).readable.getReader();
+    void (async () => {
+      for (;;) {
+        const { value: data, done } = await reader.read();
+        if (done) return;
+        const samples = new Float32Array(data.numberOfFrames);
+        data.copyTo(samples, { planeIndex: 0, format: "f32-planar" });
+        played.push({
+          at: performance.timeOrigin + performance.now(),
+          samples: Array.from(samples),
+        });
+        data.close();
+      }
+    })();
+  });
+  return async () => {
+    const played = await viewer.page.evaluate(
+      () => (window as unknown as { played: Played[] }).played,
+    );
+    return played
+      .filter(({ samples }) => samples.length === WINDOW)
+      .map(({ at, samples }) => ({
+        at,
+        old: toneLevel(samples, RATE, OLD_HZ),
+        new: toneLevel(samples, RATE, NEW_HZ),
+      }));
+  };
+}
 
 interface Played {
   at: number;

@@ -125,6 +125,7 @@ impl EventSink for EventQueue {
             | Event::Command { .. }
             | Event::Warning(_) => (&mut waiting.messages, MESSAGE_LIMIT, &mut dropped.messages),
             Event::PeerConnected(_)
+            | Event::PeerResumed(_)
             | Event::PeerDisconnected { .. }
             | Event::PlayoutEnded
             | Event::SpeechStarted { .. }
@@ -186,6 +187,11 @@ fn to_native(event: Event) -> NativeEvent {
         Event::IncomingAudio(speech) => return speech_event("incoming-audio", speech),
         Event::Utterance(speech) => return speech_event("utterance", speech),
         Event::PeerConnected(peer) => ("peer-connected", peer_json(&peer)),
+        Event::PeerResumed(peer) => {
+            let mut payload = peer_json(&peer);
+            payload["resumed"] = Value::Bool(true);
+            ("peer-connected", payload)
+        }
         Event::PeerDisconnected { peer, reason } => (
             "peer-disconnected",
             json!({"peerId": peer.to_string(), "reason": reason}),

@@ -161,6 +161,13 @@ impl NativeServer {
         Value::Array(self.host.server.peers().iter().map(peer_json).collect()).to_string()
     }
 
+    /// What a viewer told of itself, as JSON; none: no such peer, or nothing told.
+    #[napi]
+    pub fn peer_stats(&self, peer_id: String) -> Option<String> {
+        let told = self.host.server.peer_statistics(peer(&peer_id)?)?;
+        Some(told.to_string())
+    }
+
     /// How many peers there are.
     #[napi]
     pub fn peer_count(&self) -> u32 {
@@ -241,6 +248,24 @@ impl NativeServer {
         Ok(self.host.server.send_command(to, &command, data) as u32)
     }
 
+    /// What is wrong with the set-up: a JSON array of findings.
+    #[napi(ts_return_type = "Promise<string>")]
+    pub fn examine(&self) -> AsyncTask<Examination> {
+        AsyncTask::new(Examination(Arc::clone(&self.host)))
+    }
+
+    /// The TCP port of media, while it listens.
+    #[napi(getter)]
+    pub fn tcp_port(&self) -> Option<u16> {
+        self.host.server.tcp_port()
+    }
+
+    /// The UDP port of media, while it listens.
+    #[napi(getter)]
+    pub fn udp_port(&self) -> Option<u16> {
+        self.host.server.udp_port()
+    }
+
     /// Everything that happened since the last call, oldest first.
     #[napi]
     pub fn take_events(&self) -> Vec<NativeEvent> {
@@ -304,6 +329,23 @@ impl Task for Stop {
 
     fn resolve(&mut self, _env: Env, _output: ()) -> Result<()> {
         Ok(())
+    }
+}
+
+/// A look at the set-up, on libuv's pool.
+pub struct Examination(Arc<Host>);
+
+impl Task for Examination {
+    type Output = String;
+    type JsValue = String;
+
+    fn compute(&mut self) -> Result<String> {
+        serde_json::to_string(&self.0.server.examine())
+            .map_err(|error| Error::from_reason(error.to_string()))
+    }
+
+    fn resolve(&mut self, _env: Env, findings: String) -> Result<String> {
+        Ok(findings)
     }
 }
 

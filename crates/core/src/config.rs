@@ -26,6 +26,46 @@ pub struct IceServer {
     pub credential: Option<String>,
 }
 
+/// Who may see something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Audience {
+    /// Browsers on this machine.
+    #[default]
+    Loopback,
+    /// Whoever reaches the port.
+    Everyone,
+    /// Nobody.
+    Nobody,
+}
+
+impl Audience {
+    const ALL: [(&'static str, Self); 3] = [
+        ("loopback", Self::Loopback),
+        ("everyone", Self::Everyone),
+        ("nobody", Self::Nobody),
+    ];
+}
+
+/// A TURN server that mints credentials from a secret which it shares with us: coturn's `use-auth-secret`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnConfig {
+    /// `turn:` or `turns:` URLs.
+    pub urls: Vec<String>,
+    /// The secret.
+    pub secret: String,
+    /// How long a peer's credentials are good for. Default one day.
+    pub ttl: Duration,
+}
+
+impl std::fmt::Debug for TurnConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TurnConfig")
+            .field("urls", &self.urls)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How a server listens and whom it serves: the `webrtc` part of the options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -35,6 +75,12 @@ pub struct ServerConfig {
     pub signaling_host: Option<IpAddr>,
     /// Sent to browsers and used for our own server-reflexive candidate. Default: Google STUN.
     pub ice_servers: Vec<IceServer>,
+    /// A TURN server for the browsers, with credentials for each. Default: none.
+    pub turn: Option<TurnConfig>,
+    /// TCP port of media for networks without UDP (ICE-TCP); 0 takes a free one. Default: none.
+    pub tcp_port: Option<u16>,
+    /// Who may see the dashboard. Default: browsers on this machine.
+    pub dashboard: Audience,
     /// Whether to log each step of a connection.
     pub debug: bool,
     /// Most WebSocket clients at once. Default 100.
@@ -128,6 +174,9 @@ impl Default for ServerConfig {
                 username: None,
                 credential: None,
             }],
+            turn: None,
+            tcp_port: None,
+            dashboard: Audience::default(),
             debug: false,
             max_clients: 100,
             video_codec: "auto".to_owned(),
@@ -205,6 +254,12 @@ impl ServerConfig {
             )? as u16,
             signaling_host: options.ip("signalingHost")?,
             ice_servers: options.ice_servers("iceServers", defaults.ice_servers)?,
+            turn: options.turn("turn")?,
+            tcp_port: match options.get("tcpPort") {
+                Value::Null => None,
+                _ => Some(options.integer("tcpPort", 0..=65_535, 0)? as u16),
+            },
+            dashboard: options.choice("dashboard", &Audience::ALL, Audience::default())?,
             debug: options.boolean("debug", false)?,
             max_clients: options.integer("maxClients", 1..=100_000, defaults.max_clients as u64)?
                 as usize,
@@ -431,11 +486,38 @@ impl<'a> Options<'a> {
             _ => Err(self.reject(name, "an array of {urls, username?, credential?}")),
         }
     }
+
+    fn turn(&self, name: &'static str) -> Result<Option<TurnConfig>, ConfigError> {
+        let value = self.get(name);
+        if value.is_null() {
+            return Ok(None);
+        }
+        let expected = "{urls, secret, ttlSeconds?} with turn: or turns: URLs and the secret that the server shares";
+        let urls = value
+            .get("urls")
+            .and_then(|urls| parse_urls(urls, &["turn:", "turns:"]));
+        let secret = value
+            .get("secret")
+            .and_then(Value::as_str)
+            .filter(|secret| !secret.is_empty());
+        let (Some(urls), Some(secret)) = (urls, secret) else {
+            // Not what was received: a secret does not belong into a message.
+            let option = format!("{}.{name}", self.prefix);
+            return Err(invalid(option, expected, &Value::from("something else")));
+        };
+        let ttl =
+            Options::new("webrtc.turn", value)?.integer("ttlSeconds", 60..=31_536_000, 86_400)?;
+        Ok(Some(TurnConfig {
+            urls,
+            secret: secret.to_owned(),
+            ttl: Duration::from_secs(ttl),
+        }))
+    }
 }
 
-fn parse_ice_server(value: &Value) -> Option<IceServer> {
-    let server = value.as_object()?;
-    let urls: Vec<String> = match server.get("urls")? {
+/// One URL or several, each of one of these schemes.
+fn parse_urls(value: &Value, schemes: &[&str]) -> Option<Vec<String>> {
+    let urls: Vec<String> = match value {
         Value::String(url) => vec![url.clone()],
         Value::Array(urls) => urls
             .iter()
@@ -443,14 +525,13 @@ fn parse_ice_server(value: &Value) -> Option<IceServer> {
             .collect::<Option<_>>()?,
         _ => return None,
     };
-    let known = |url: &String| {
-        ["stun:", "stuns:", "turn:", "turns:"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-    };
-    if urls.is_empty() || !urls.iter().all(known) {
-        return None;
-    }
+    let known = |url: &String| schemes.iter().any(|scheme| url.starts_with(scheme));
+    (!urls.is_empty() && urls.iter().all(known)).then_some(urls)
+}
+
+fn parse_ice_server(value: &Value) -> Option<IceServer> {
+    let server = value.as_object()?;
+    let urls = parse_urls(server.get("urls")?, &["stun:", "stuns:", "turn:", "turns:"])?;
     let text = |name: &str| match server.get(name) {
         None | Some(Value::Null) => Some(None),
         Some(Value::String(text)) => Some(Some(text.clone())),
@@ -584,6 +665,30 @@ mod tests {
         assert_eq!(config.ice_servers[1].credential.as_deref(), Some("c"));
         assert!(ServerConfig::from_json(&json!({"iceServers": [{"urls": "http://a"}]})).is_err());
         assert!(ServerConfig::from_json(&json!({"iceServers": [{"urls": []}]})).is_err());
+    }
+
+    #[test]
+    fn a_turn_server_needs_its_urls_and_its_secret_which_is_never_shown() {
+        let turn = json!({"urls": "turn:a:3478", "secret": "s3cret"});
+        let config = ServerConfig::from_json(&json!({"turn": turn})).unwrap();
+        let turn = config.turn.unwrap();
+        assert_eq!((turn.urls.len(), turn.ttl.as_secs()), (1, 86_400));
+        assert!(!format!("{turn:?}").contains("s3cret"));
+        for wrong in [
+            json!({"urls": "stun:a", "secret": "s3cret"}),
+            json!({"urls": "turn:a", "secret": ""}),
+            json!({"secret": "s3cret"}),
+            json!({"urls": [], "secret": "s3cret"}),
+            json!("turn:a?secret=s3cret"),
+            json!({"urls": "turn:a", "secret": "s3cret", "ttlSeconds": 5}),
+        ] {
+            let error = ServerConfig::from_json(&json!({"turn": wrong})).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.contains("webrtc.turn") && !text.contains("s3cret"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

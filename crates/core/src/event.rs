@@ -65,7 +65,9 @@ pub struct Speech {
 pub enum Event {
     /// A WebSocket was accepted.
     PeerConnected(PeerInfo),
-    /// A WebSocket ended.
+    /// A peer whose WebSocket broke is there again.
+    PeerResumed(PeerInfo),
+    /// A WebSocket ended, and its peer did not come back.
     PeerDisconnected {
         /// Whose.
         peer: PeerId,

@@ -2,11 +2,12 @@
 
 use std::fmt::{Display, Write};
 
-use crate::codec::{KeyframeReason, Layer, PerLayer};
-use crate::event::{DroppedEvents, PeerInfo, PeerState};
+use crate::codec::{KeyframeReason, Layer};
+use crate::event::PeerState;
 use crate::histogram::Histogram;
 use crate::metrics::Metrics;
 use crate::microphone::MicrophoneUsage;
+use crate::snapshot::Snapshot;
 use crate::transport::NetworkStats;
 
 const STATES: [PeerState; 4] = [
@@ -16,25 +17,18 @@ const STATES: [PeerState; 4] = [
     PeerState::Failed,
 ];
 
-/// What a server and its bridge counted so far.
-pub(crate) struct Snapshot {
-    pub(crate) peers: Vec<PeerInfo>,
-    /// Of the bridge, if one is connected.
-    pub(crate) media: Option<Metrics>,
-    /// How many receive each layer.
-    pub(crate) viewers: PerLayer<usize>,
-    pub(crate) network: NetworkStats,
-    pub(crate) microphones: MicrophoneUsage,
-    pub(crate) dropped_events: DroppedEvents,
-}
-
 /// The snapshot as text.
 pub(crate) fn text(now: &Snapshot) -> String {
     let mut text = Text(String::with_capacity(4_096));
     if let Some(media) = &now.media {
         text.media(media);
     }
-    let of_state = |state| now.peers.iter().filter(|peer| peer.state == state).count();
+    let of_state = |state| {
+        now.peers
+            .iter()
+            .filter(|peer| peer.info.state == state)
+            .count()
+    };
     let peers = STATES.map(|state| (state.as_str(), of_state(state)));
     text.family("gauge", "peers", "Browsers by state.", "state", &peers);
     let viewers: Vec<_> = Layer::all()
@@ -256,15 +250,20 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::codec::VideoCodec;
-    use crate::event::PeerId;
+    use crate::codec::{PerLayer, VideoCodec};
+    use crate::event::{DroppedEvents, PeerId, PeerInfo};
     use crate::histogram::AtomicHistogram;
+    use crate::peers::{Entry, Turnover};
 
-    fn peer(state: PeerState) -> PeerInfo {
-        PeerInfo {
-            id: PeerId::nil(),
-            state,
-            created_at: SystemTime::UNIX_EPOCH,
+    fn peer(state: PeerState) -> Entry {
+        Entry {
+            info: PeerInfo {
+                id: PeerId::nil(),
+                state,
+                created_at: SystemTime::UNIX_EPOCH,
+            },
+            address: [127, 0, 0, 1].into(),
+            told: None,
         }
     }
 
@@ -275,6 +274,7 @@ mod tests {
                 peer(PeerState::Failed),
                 peer(PeerState::Connected),
             ],
+            turnover: Turnover::default(),
             media,
             viewers: {
                 let mut viewers = PerLayer::default();

@@ -14,7 +14,7 @@
 //!
 //! | room | owns | must not know |
 //! | --- | --- | --- |
-//! | [`config`], [`event`], [`error`] | every default, what comes out, what can fail | sockets, codecs |
+//! | [`config`], [`event`], [`viewer_statistics`], [`error`] | every default, what comes out, what can fail | sockets, codecs |
 //! | [`codec`] | the codecs and a stream's layers: an encoding each | how any of them works |
 //! | [`media`] | frames and chunks as the caller pushes them, their conversion | encoders, network |
 //! | [`media_pool`] | the threads that encode for all systems, who runs on them next | what is encoded |
@@ -24,7 +24,7 @@
 //! | [`transport`] | the shards, the UDP sockets, one viewer's ICE, DTLS, SRTP; the only room that names webrtc-rs | WebSocket |
 //! | [`microphone`] | what is worth decoding, jitter buffer, decoders, voice activity | sockets |
 //! | [`signalling`] | the wire protocol, its session, the HTTP and WebSocket server | RTP, codecs |
-//! | [`source`], [`server`] | the two handles that join the rooms; beside them one avatar's media (`stream`), who is there (`peers`), what systems share (`process`), `GET /metrics` (`exposition`) | |
+//! | [`source`], [`server`] | the two handles that join the rooms; beside them one avatar's media (`stream`), who is there (`peers`), what systems share (`process`), what they counted (`snapshot`) as `/metrics` (`exposition`) and for the operator (`dashboard`), credentials for TURN servers (`turn`), what is wrong with a set-up (`doctor`) | |
 //!
 //! Time is an argument (`now`) wherever something is decided. A panic in this crate is our bug, never a
 //! peer's, a file's or a caller's input.
@@ -36,11 +36,14 @@
 
 pub mod codec;
 pub mod config;
+mod dashboard;
+pub mod doctor;
 pub mod encode;
 pub mod error;
 pub mod event;
 mod exposition;
 pub mod histogram;
+mod ice_url;
 pub mod media;
 pub mod media_clock;
 pub mod media_pool;
@@ -52,7 +55,10 @@ mod process;
 pub mod rtp;
 pub mod server;
 pub mod signalling;
+mod snapshot;
 pub mod source;
 mod stream;
 pub mod transport;
+mod turn;
+pub mod viewer_statistics;
 mod wall_clock;

@@ -1,76 +1,147 @@
 //! Who is there: the peers of one server, in the order of their coming.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
 use crate::event::{PeerId, PeerInfo, PeerState};
+use crate::viewer_statistics::ViewerStatistics;
 
-/// One entry: what is told of a peer, and whether it sits on this machine.
-struct Entry {
-    info: PeerInfo,
-    is_local: bool,
+/// Kinds of reasons for leaving that are told apart.
+const MOST_REASONS: usize = 32;
+
+/// What a viewer told of itself, and when, in ms since 1970.
+pub(crate) type Told = (f64, ViewerStatistics);
+
+/// What is known of one.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) info: PeerInfo,
+    /// Where its signalling comes from.
+    pub(crate) address: IpAddr,
+    pub(crate) told: Option<Told>,
+}
+
+/// How many came and left since the server was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Turnover {
+    pub(crate) joins: u64,
+    /// By why.
+    pub(crate) drops: BTreeMap<String, u64>,
 }
 
 #[derive(Default)]
-pub(crate) struct Peers(Mutex<Vec<Entry>>);
+struct Book {
+    entries: Vec<Entry>,
+    turnover: Turnover,
+}
+
+impl Book {
+    fn find(&self, id: PeerId) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.info.id == id)
+    }
+
+    fn find_mut(&mut self, id: PeerId) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.info.id == id)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Peers(Mutex<Book>);
 
 impl Peers {
-    pub(crate) fn add(&self, id: PeerId, is_local: bool) -> PeerInfo {
+    pub(crate) fn add(&self, id: PeerId, address: IpAddr) -> PeerInfo {
         let info = PeerInfo {
             id,
             state: PeerState::Connecting,
             created_at: SystemTime::now(),
         };
-        self.0.lock().push(Entry {
+        let mut book = self.0.lock();
+        book.turnover.joins += 1;
+        book.entries.push(Entry {
             info: info.clone(),
-            is_local,
+            address,
+            told: None,
         });
         info
     }
 
-    pub(crate) fn remove(&self, id: PeerId) {
-        self.0.lock().retain(|entry| entry.info.id != id);
+    /// The peer signals from there now.
+    pub(crate) fn moved(&self, id: PeerId, address: IpAddr) -> Option<PeerInfo> {
+        let mut book = self.0.lock();
+        let entry = book.find_mut(id)?;
+        entry.address = address;
+        Some(entry.info.clone())
+    }
+
+    pub(crate) fn remove(&self, id: PeerId, reason: &str) {
+        let mut book = self.0.lock();
+        book.entries.retain(|entry| entry.info.id != id);
+        // What follows a colon is of one case.
+        let kind = reason.split(':').next().unwrap_or_default();
+        let drops = &mut book.turnover.drops;
+        let kind = match drops.len() < MOST_REASONS || drops.contains_key(kind) {
+            true => kind,
+            false => "other",
+        };
+        *drops.entry(kind.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn set_state(&self, id: PeerId, state: PeerState) {
-        if let Some(entry) = self.0.lock().iter_mut().find(|entry| entry.info.id == id) {
+        if let Some(entry) = self.0.lock().find_mut(id) {
             entry.info.state = state;
         }
     }
 
+    /// Keeps what a viewer tells of itself.
+    pub(crate) fn tell(&self, id: PeerId, told: Told) {
+        if let Some(entry) = self.0.lock().find_mut(id) {
+            entry.told = Some(told);
+        }
+    }
+
+    /// What it told last.
+    pub(crate) fn told(&self, id: PeerId) -> Option<Told> {
+        self.0.lock().find(id)?.told.clone()
+    }
+
     /// Whether the peer's signalling comes over loopback; `None` if there is no such peer.
     pub(crate) fn is_local(&self, id: PeerId) -> Option<bool> {
-        self.0
-            .lock()
-            .iter()
-            .find(|entry| entry.info.id == id)
-            .map(|entry| entry.is_local)
+        let book = self.0.lock();
+        book.find(id).map(|entry| entry.address.is_loopback())
     }
 
     pub(crate) fn list(&self) -> Vec<PeerInfo> {
-        self.0
-            .lock()
+        let book = self.0.lock();
+        book.entries
             .iter()
             .map(|entry| entry.info.clone())
             .collect()
     }
 
+    /// All that is known of all.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.0.lock().entries.clone()
+    }
+
+    pub(crate) fn turnover(&self) -> Turnover {
+        self.0.lock().turnover.clone()
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().entries.len()
     }
 
     pub(crate) fn is_connected(&self, id: PeerId) -> bool {
-        let connected =
-            |entry: &Entry| entry.info.id == id && entry.info.state == PeerState::Connected;
-        self.0.lock().iter().any(connected)
+        let book = self.0.lock();
+        (book.find(id)).is_some_and(|entry| entry.info.state == PeerState::Connected)
     }
 
     pub(crate) fn connected(&self) -> usize {
-        self.0
-            .lock()
-            .iter()
-            .filter(|entry| entry.info.state == PeerState::Connected)
-            .count()
+        let book = self.0.lock();
+        let connected = |entry: &&Entry| entry.info.state == PeerState::Connected;
+        book.entries.iter().filter(connected).count()
     }
 }

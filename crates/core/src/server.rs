@@ -4,24 +4,38 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::codec::PerLayer;
 use crate::config::{IceServer, ServerConfig};
+use crate::dashboard::{self, Premises};
+use crate::doctor::{self, Finding, Ports};
 use crate::error::StartError;
 use crate::event::{Event, EventSink, PeerId, PeerInfo};
-use crate::exposition::{self, Snapshot};
+use crate::exposition;
+use crate::ice_url::IceUrl;
 use crate::microphone::{MicrophoneUsage, Wanted};
 use crate::peers::Peers;
 use crate::process::Process;
-use crate::signalling::{ClientInfo, Delegate, ServerMessage, SignallingConfig, SignallingServer};
+use crate::signalling::{
+    ClientInfo, Delegate, ErrorCode, ServerMessage, SignallingConfig, SignallingServer,
+};
+use crate::snapshot::Snapshot;
 use crate::source::{MediaOutput, Source};
 use crate::stream::{CONTROL_CHANNEL, Stream};
-use crate::transport::{Network, NetworkConfig, NetworkStats, Offer, StreamHandle, parse_remote};
+use crate::transport::{
+    IceTcp, Network, NetworkConfig, NetworkStats, Offer, OfferError, Reach, StreamHandle,
+    parse_remote,
+};
+use crate::turn;
+use crate::viewer_statistics::ViewerStatistics;
 use crate::wall_clock::system_ms;
 
 /// Signalling ends within one second; what takes longer is our bug.
 const SIGNALLING_STOP: Duration = Duration::from_millis(1_500);
+
+/// TCP connections of media beside one a client: browsers try several candidates at once.
+const SPARE_TCP: usize = 64;
 
 /// How long the name of a STUN server is looked up.
 const STUN_LOOKUP: Duration = Duration::from_secs(5);
@@ -44,6 +58,7 @@ pub struct Server {
 /// threads end, then the viewers' transports, last what the process shares.
 struct Running {
     signalling: Arc<SignallingServer>,
+    tcp: Option<IceTcp>,
     stream: Arc<Stream>,
     handle: Arc<StreamHandle>,
     process: Arc<Process>,
@@ -99,6 +114,13 @@ impl Server {
             },
         );
         let handle = Arc::new(network.add_stream(stream.clone()));
+        let tcp = config
+            .tcp_port
+            .map(|port| {
+                let most = config.max_clients + SPARE_TCP;
+                handle.listen_tcp(&config.listen_ips, port, most, process.runtime())
+            })
+            .transpose()?;
         let desk = Arc::new(Desk {
             config: config.clone(),
             events: self.events.clone(),
@@ -107,17 +129,15 @@ impl Server {
             stream: Arc::downgrade(&stream),
             handle: Arc::downgrade(&handle),
             signalling: lobby,
+            started_ms: system_ms(),
+            tcp_port: tcp.as_ref().map(IceTcp::port),
         });
         let signalling = Arc::new(SignallingServer::bind(
             SignallingConfig {
                 host: config.signaling_host,
                 port: config.signaling_port,
                 max_clients: config.max_clients,
-                config_message: json!({
-                    "iceServers": config.ice_servers,
-                    "videoCodec": config.video_codec,
-                    "audioCodec": config.audio_codec,
-                }),
+                dashboard: config.dashboard,
             },
             process.runtime(),
             desk.clone(),
@@ -130,6 +150,7 @@ impl Server {
         ));
         let started = Running {
             signalling,
+            tcp,
             stream,
             handle,
             process,
@@ -205,6 +226,12 @@ impl Server {
             .map(|running| running.signalling.port())
     }
 
+    /// The TCP port of media, while the server runs and has one.
+    pub fn tcp_port(&self) -> Option<u16> {
+        let running = self.running.lock();
+        running.as_ref()?.tcp.as_ref().map(IceTcp::port)
+    }
+
     /// The UDP port of all viewers, while the server runs.
     pub fn udp_port(&self) -> Option<u16> {
         self.running
@@ -231,9 +258,25 @@ impl Server {
             .unwrap_or_default()
     }
 
+    /// Looks what is wrong with the set-up. Takes some seconds.
+    pub fn examine(&self) -> Vec<Finding> {
+        let ports = (self.running.lock().as_ref()).map(|running| Ports {
+            signalling: running.signalling.port(),
+            udp: running.handle.port(),
+            tcp: running.tcp.as_ref().map(IceTcp::port),
+        });
+        doctor::examine(&self.config, ports)
+    }
+
     /// Everyone with an open WebSocket.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.peers.list()
+    }
+
+    /// What a viewer told of itself, as JSON; `None`: no such peer, or it has not told anything.
+    pub fn peer_statistics(&self, peer: PeerId) -> Option<Value> {
+        let (at, told) = self.peers.told(peer)?;
+        Some(dashboard::told_json(at, &told))
     }
 
     /// How many those are.
@@ -334,16 +377,8 @@ impl Running {
 /// Looks up the STUN servers among `ice_servers`; whoever cannot be found is left out.
 async fn find_stun_servers(ice_servers: Vec<IceServer>, handle: Weak<StreamHandle>) {
     let urls = ice_servers.iter().flat_map(|server| &server.urls);
-    for host in urls.filter_map(|url| url.strip_prefix("stun:")) {
-        // RFC 7064: the port may be left out.
-        let has_port = host
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        let host = if has_port {
-            host.to_owned()
-        } else {
-            format!("{host}:3478")
-        };
+    let read = urls.filter_map(|url| IceUrl::parse(url));
+    for IceUrl { host, .. } in read.filter(|url| !url.is_turn && !url.is_tcp) {
         match tokio::time::timeout(STUN_LOOKUP, tokio::net::lookup_host(&host)).await {
             Ok(Ok(addresses)) => match handle.upgrade() {
                 Some(handle) => handle.ask_stun_servers(addresses.collect()),
@@ -364,9 +399,29 @@ struct Desk {
     stream: Weak<Stream>,
     handle: Weak<StreamHandle>,
     signalling: Arc<Lobby>,
+    started_ms: f64,
+    tcp_port: Option<u16>,
 }
 
 impl Desk {
+    fn snapshot(&self) -> Snapshot {
+        let source = self.source.lock().clone();
+        let (stream, handle) = (self.stream.upgrade(), self.handle.upgrade());
+        Snapshot {
+            peers: self.peers.entries(),
+            turnover: self.peers.turnover(),
+            media: source.map(|source| source.metrics(system_ms())),
+            viewers: (stream.as_ref())
+                .map(|stream| stream.layer_viewers())
+                .unwrap_or_default(),
+            network: handle.map(|handle| handle.stats()).unwrap_or_default(),
+            microphones: stream
+                .map(|stream| stream.hearing.usage())
+                .unwrap_or_default(),
+            dropped_events: self.events.dropped(),
+        }
+    }
+
     fn reply(&self, peer: PeerId, message: ServerMessage) {
         if let Some(signalling) = self.signalling.get().and_then(Weak::upgrade) {
             signalling.send(peer, message);
@@ -376,11 +431,17 @@ impl Desk {
     fn negotiate(&self, peer: PeerId, offer: &Value) {
         let Some(sdp) = offer.get("sdp").and_then(Value::as_str) else {
             let text = "`data.sdp` of offer must be a string";
-            return self.reply(peer, ServerMessage::error(text));
+            return self.reply(peer, ServerMessage::coded_error(ErrorCode::BadOffer, text));
         };
         let offer = match Offer::parse(sdp, &self.config.preferences) {
             Ok(offer) => offer,
-            Err(error) => return self.reply(peer, ServerMessage::error(error.to_string())),
+            Err(error) => {
+                let code = match error {
+                    OfferError::NoCommonCodec { .. } => ErrorCode::NoSharedCodec,
+                    _ => ErrorCode::BadOffer,
+                };
+                return self.reply(peer, ServerMessage::coded_error(code, error.to_string()));
+            }
         };
         let (Some(handle), Some(is_local)) = (self.handle.upgrade(), self.peers.is_local(peer))
         else {
@@ -388,7 +449,12 @@ impl Desk {
         };
         let (mid, line) = offer.transport_section();
         let mid = mid.to_owned();
-        let (answer, candidates) = handle.answer(peer, offer, &self.config.announced_ips, is_local);
+        let reach = Reach {
+            announced: &self.config.announced_ips,
+            loopback: is_local,
+            tcp_port: self.tcp_port,
+        };
+        let (answer, candidates) = handle.answer(peer, offer, reach);
         self.reply(peer, ServerMessage::answer(peer, &answer));
         // They stand in the answer too, where a client finds them soonest; a client that takes trickled ones
         // only finds them here (RFC 8838 lets a candidate be told twice).
@@ -404,11 +470,31 @@ impl Desk {
 }
 
 impl Delegate for Desk {
+    fn config(&self, peer: PeerId) -> Map<String, Value> {
+        let config = &self.config;
+        let mut ice_servers = config.ice_servers.clone();
+        let now = (system_ms() / 1_000.0) as u64;
+        let minted = (config.turn.as_ref()).map(|turn| turn::ice_server(turn, peer, now));
+        ice_servers.extend(minted);
+        [
+            ("iceServers", json!(ice_servers)),
+            ("videoCodec", json!(config.video_codec)),
+            ("audioCodec", json!(config.audio_codec)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+    }
+
     fn connected(&self, peer: PeerId, client: ClientInfo) {
-        let info = self
-            .peers
-            .add(peer, client.remote.ip().to_canonical().is_loopback());
+        let info = self.peers.add(peer, client.remote.ip());
         self.events.emit(Event::PeerConnected(info));
+    }
+
+    fn resumed(&self, peer: PeerId, client: ClientInfo) {
+        if let Some(info) = self.peers.moved(peer, client.remote.ip()) {
+            self.events.emit(Event::PeerResumed(info));
+        }
     }
 
     fn offer(&self, peer: PeerId, offer: Value) {
@@ -433,28 +519,30 @@ impl Delegate for Desk {
         self.events.emit(Event::IceCandidate { peer, candidate });
     }
 
+    fn statistics(&self, peer: PeerId, told: ViewerStatistics) {
+        self.peers.tell(peer, (system_ms(), told));
+    }
+
     fn disconnected(&self, peer: PeerId, reason: String) {
         if let Some(handle) = self.handle.upgrade() {
             handle.remove_peer(peer);
         }
-        self.peers.remove(peer);
+        if let Some(stream) = self.stream.upgrade() {
+            stream.forget(peer);
+        }
+        self.peers.remove(peer, &reason);
         self.events.emit(Event::PeerDisconnected { peer, reason });
     }
 
     fn metrics(&self) -> String {
-        let source = self.source.lock().clone();
-        let (stream, handle) = (self.stream.upgrade(), self.handle.upgrade());
-        exposition::text(&Snapshot {
-            peers: self.peers.list(),
-            media: source.map(|source| source.metrics(system_ms())),
-            viewers: (stream.as_ref())
-                .map(|stream| stream.layer_viewers())
-                .unwrap_or_default(),
-            network: handle.map(|handle| handle.stats()).unwrap_or_default(),
-            microphones: stream
-                .map(|stream| stream.hearing.usage())
-                .unwrap_or_default(),
-            dropped_events: self.events.dropped(),
-        })
+        exposition::text(&self.snapshot())
+    }
+
+    fn dashboard(&self) -> String {
+        let premises = Premises {
+            started_ms: self.started_ms,
+            max_clients: self.config.max_clients,
+        };
+        dashboard::json(system_ms(), premises, &self.snapshot()).to_string()
     }
 }

@@ -155,6 +155,11 @@ impl Stream {
         changed
     }
 
+    /// A peer has left: what was set for it ends. Its transport may come and go before.
+    pub(crate) fn forget(&self, peer: PeerId) {
+        self.muted.lock().remove(&peer);
+    }
+
     /// Ends the encoders; tells whether that cut off what was being said.
     pub(crate) fn close_media(&self) -> bool {
         let media = self.media.write().take();
@@ -302,7 +307,6 @@ impl StreamDelegate for Stream {
     }
 
     fn gone(&self, peer: PeerId) {
-        self.muted.lock().remove(&peer);
         self.microphones.close(peer);
     }
 

@@ -15,15 +15,21 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::protocol::ServerMessage;
+use super::protocol::{ClockReading, ErrorCode, ServerMessage};
+use super::seats::{Admission, Ticket};
 use super::server::{ClientInfo, Shared, stopped};
 use super::session::{Action, Session};
 use crate::event::PeerId;
+use crate::wall_clock::system_ms;
 
 /// How long one message may take to leave: the kernel's buffers hold thousands of them.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a closed client may take to read the close frame. See [`farewell`].
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a seat is kept for a client whose connection broke.
+const RESUME_WITHIN: Duration = Duration::from_secs(30);
+/// The same when the kernel gave the connection up: then nothing has been heard for this much longer already.
+const UNHEARD: Duration = Duration::from_secs(14);
 /// RFC 6455, section 5.5: 125 bytes of a control frame, less the code.
 const MAX_CLOSE_REASON: usize = 123;
 
@@ -46,6 +52,8 @@ pub(super) struct Ending {
     /// The code of our close frame; none if the client has gone already.
     code: Option<u16>,
     reason: String,
+    /// How long the client may take to come back, if it did not mean to go.
+    resume_within: Option<Duration>,
 }
 
 impl Ending {
@@ -53,6 +61,7 @@ impl Ending {
         Self {
             code: Some(code),
             reason: reason.into(),
+            resume_within: None,
         }
     }
 
@@ -60,7 +69,24 @@ impl Ending {
         Self {
             code: None,
             reason: reason.into(),
+            resume_within: None,
         }
+    }
+
+    fn broken(error: &Error) -> Self {
+        let unheard = match error {
+            Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => UNHEARD,
+            _ => Duration::ZERO,
+        };
+        Self {
+            resume_within: Some(RESUME_WITHIN - unheard),
+            ..Self::gone(format!("connection lost: {error}"))
+        }
+    }
+
+    /// Another connection of the same client has its seat.
+    pub(super) fn resumed() -> Self {
+        Self::close(code::NORMAL, "resumed elsewhere")
     }
 
     pub(super) fn too_slow() -> Self {
@@ -72,26 +98,34 @@ impl Ending {
 pub(super) async fn run(
     mut socket: Socket,
     info: ClientInfo,
+    ticket: Ticket,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Some(Admission {
-        peer,
-        mut queue,
-        closing,
-    }) = shared.admit()
-    else {
-        let full = ServerMessage::error("Server full").to_json();
+    let Some(admission) = shared.admit(ticket) else {
+        let full = ServerMessage::coded_error(ErrorCode::ServerFull, "Server full").to_json();
         let ending = Ending::close(code::TRY_AGAIN_LATER, "Server full");
         return farewell(&mut socket, &[full.into()], &ending).await;
     };
-    let mut presence = Presence::new(shared, peer, info);
-    let ending = tokio::select! {
+    let (mut presence, mut queue, mut closing) = Presence::new(shared, admission, info);
+    let mut ending = tokio::select! {
         biased;
         () = stopped(&mut stop) => Ending::close(code::GOING_AWAY, "server stopping"),
-        Ok(ending) = closing => ending,
+        Ok(ending) = &mut closing => ending,
         Err(ending) = presence.talk(&mut socket, &mut queue) => ending,
     };
+    if let Some(within) = ending.resume_within.filter(|_| presence.may_resume) {
+        drop(socket);
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => ending.reason = "server stopping".to_owned(),
+            Ok(ordered) = &mut closing => ending = ordered,
+            () = discard(&mut queue) => {}
+            () = tokio::time::sleep(within) => {}
+        }
+        presence.reason = ending.reason;
+        return;
+    }
     presence.reason = ending.reason.clone();
     drop(presence);
     let mut rest = Vec::new();
@@ -101,30 +135,42 @@ pub(super) async fn run(
     farewell(&mut socket, &rest, &ending).await;
 }
 
-/// A client that was let in: its name, what is to be sent to it, and the order to close it.
-pub(super) struct Admission {
-    pub(super) peer: PeerId,
-    pub(super) queue: mpsc::Receiver<Utf8Bytes>,
-    pub(super) closing: oneshot::Receiver<Ending>,
+/// What is sent to a client that is not there: it would be old news when it is back.
+async fn discard(queue: &mut mpsc::Receiver<Utf8Bytes>) {
+    while queue.recv().await.is_some() {}
+    // Without a sender the seat is another's.
+    std::future::pending().await
 }
 
-/// The time between `connected` and `disconnected`, however it ends.
+/// One WebSocket's time on a seat, between `connected` and `disconnected`, however it ends.
 struct Presence {
     shared: Arc<Shared>,
     peer: PeerId,
+    visit: u64,
+    may_resume: bool,
     reason: String,
 }
 
 impl Presence {
-    fn new(shared: Arc<Shared>, peer: PeerId, info: ClientInfo) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        admission: Admission,
+        info: ClientInfo,
+    ) -> (Self, mpsc::Receiver<Utf8Bytes>, oneshot::Receiver<Ending>) {
         let presence = Self {
             shared,
-            peer,
+            peer: admission.peer,
+            visit: admission.visit,
+            may_resume: admission.may_resume,
             // Replaced by the real one, unless the task is aborted.
             reason: "connection lost: aborted".to_owned(),
         };
-        presence.shared.delegate.connected(peer, info);
-        presence
+        let delegate = &presence.shared.delegate;
+        match admission.is_resumed {
+            true => delegate.resumed(presence.peer, info),
+            false => delegate.connected(presence.peer, info),
+        }
+        (presence, admission.queue, admission.closing)
     }
 
     /// Passes messages both ways. May be dropped at any point: a message is then sent whole by [`farewell`], or not at all.
@@ -150,6 +196,14 @@ impl Presence {
                 Some(Action::Offer(offer)) => delegate.offer(self.peer, offer),
                 Some(Action::Answer(answer)) => delegate.answer(self.peer, answer),
                 Some(Action::Candidate(candidate)) => delegate.candidate(self.peer, candidate),
+                Some(Action::Clock(sent_at)) => {
+                    let data = ClockReading {
+                        sent_at,
+                        server_time: system_ms(),
+                    };
+                    write(socket, ServerMessage::Clock { data }.to_json().into()).await?;
+                }
+                Some(Action::Statistics(told)) => delegate.statistics(self.peer, *told),
                 Some(Action::Close { code, reason }) => return Err(Ending::close(code, reason)),
             }
         }
@@ -158,9 +212,10 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.shared.remove(self.peer);
-        let reason = std::mem::take(&mut self.reason);
-        self.shared.delegate.disconnected(self.peer, reason);
+        if self.shared.leave(self.peer, self.visit) {
+            let reason = std::mem::take(&mut self.reason);
+            self.shared.delegate.disconnected(self.peer, reason);
+        }
     }
 }
 
@@ -193,10 +248,10 @@ fn lost(error: Error) -> Ending {
         }
         Error::Utf8(_) => Ending::close(code::NOT_UTF8, "message is not UTF-8"),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) | Error::Io(_) => {
-            Ending::gone(format!("connection lost: {error}"))
+            Ending::broken(&error)
         }
         Error::Protocol(_) => Ending::close(code::PROTOCOL_ERROR, error.to_string()),
-        error => Ending::gone(format!("connection lost: {error}")),
+        error => Ending::broken(&error),
     }
 }
 

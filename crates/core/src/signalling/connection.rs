@@ -15,6 +15,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
+use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_tungstenite::WebSocketStream;
@@ -23,6 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::client;
 use super::page;
+use super::seats::Ticket;
 use super::server::{ClientInfo, Shared, stopped};
 
 /// How long a client may take to send a request's header; also closes idle keep-alive connections.
@@ -45,6 +47,7 @@ pub(super) async fn serve(
 ) {
     // Messages are small and each one is waited for.
     stream.set_nodelay(true).ok();
+    notice_death(&stream);
     let info = ClientInfo {
         remote: canonical(remote),
         local: stream.local_addr().ok().map(canonical),
@@ -52,6 +55,7 @@ pub(super) async fn serve(
     let upgrade = Mutex::new(None);
     let files = TowerToHyperService::new(shared.router.clone());
     let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(info);
         let websocket = wants_websocket(&request).then(|| accept(&mut request, &upgrade));
         let file = websocket.is_none().then(|| files.call(request));
         async move {
@@ -73,7 +77,7 @@ pub(super) async fn serve(
         _ = tokio::time::timeout(HTTP_LIFETIME, http) => {}
     }
     let upgrade = upgrade.lock().take();
-    let Some(upgrade): Option<OnUpgrade> = upgrade else {
+    let Some((ticket, upgrade)) = upgrade else {
         return;
     };
     let Ok(upgraded) = upgrade.await else { return };
@@ -83,7 +87,22 @@ pub(super) async fn serve(
         .max_frame_size(Some(MAX_MESSAGE));
     let socket =
         WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
-    client::run(socket, info, shared, stop).await;
+    client::run(socket, info, ticket, shared, stop).await;
+}
+
+/// Has the kernel give up a client that does not answer any more: after 14 s, be there something to be sent or not.
+fn notice_death(stream: &TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(5))
+        .with_interval(Duration::from_secs(3));
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    let probes = probes.with_retries(3);
+    socket.set_tcp_keepalive(&probes).ok();
+    #[cfg(target_os = "linux")]
+    socket
+        .set_tcp_user_timeout(Some(Duration::from_secs(14)))
+        .ok();
 }
 
 fn wants_websocket(request: &Request<Incoming>) -> bool {
@@ -94,10 +113,14 @@ fn wants_websocket(request: &Request<Incoming>) -> bool {
 }
 
 /// Answers the opening handshake (RFC 6455, section 4.2), at any path, and keeps what becomes of the connection.
-fn accept(request: &mut Request<Incoming>, upgrade: &Mutex<Option<OnUpgrade>>) -> Response<Body> {
+fn accept(
+    request: &mut Request<Incoming>,
+    upgrade: &Mutex<Option<(Ticket, OnUpgrade)>>,
+) -> Response<Body> {
     match create_response_with_body(request, Body::empty) {
         Ok(response) => {
-            *upgrade.lock() = Some(hyper::upgrade::on(request));
+            let ticket = Ticket::read(request.uri().query());
+            *upgrade.lock() = Some((ticket, hyper::upgrade::on(request)));
             response
         }
         Err(error) => {

@@ -1,12 +1,22 @@
-//! The browser page and its files, embedded in the program, `/healthz` and `/metrics`: the plain HTTP part of the port.
+//! The browser pages and their files, embedded in the program, `/healthz`, `/metrics` and the dashboard's data: the plain
+//! HTTP part of the port.
 
 use axum::Router;
+use axum::extract::Request;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, StatusCode};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+
+use super::server::ClientInfo;
+use crate::config::Audience;
+
+/// `http` has no name for it.
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 
 const HTML: &str = "text/html; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -15,24 +25,17 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-macro_rules! web {
-    ($file:literal) => {
-        include_bytes!(concat!("../../../../web/", $file))
-    };
-}
+include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 
-/// Path, content type, content.
-const FILES: &[(&str, &str, &[u8])] = &[
-    ("/", HTML, web!("webrtc-client.html")),
-    ("/webrtc-client.html", HTML, web!("webrtc-client.html")),
-    ("/webrtc-client.js", JAVASCRIPT, web!("webrtc-client.js")),
-    ("/avatar-client.js", JAVASCRIPT, web!("avatar-client.js")),
-    ("/session.js", JAVASCRIPT, web!("session.js")),
-    ("/playout.js", JAVASCRIPT, web!("playout.js")),
-    ("/lip-sync.js", JAVASCRIPT, web!("lip-sync.js")),
-    ("/statistics.js", JAVASCRIPT, web!("statistics.js")),
-    ("/style.css", CSS, web!("style.css")),
-];
+/// What the pages' files are served as; others of the folder are not served.
+fn kind_of(path: &str) -> Option<&'static str> {
+    match path.rsplit_once('.')?.1 {
+        "html" => Some(HTML),
+        "js" => Some(JAVASCRIPT),
+        "css" => Some(CSS),
+        _ => None,
+    }
+}
 
 /// The page runs only its own scripts, talks only WebSocket (to any host: `?server=`), and is framed by nobody.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
@@ -53,18 +56,94 @@ pub(super) fn router(
             "/metrics",
             get(move || async move { (headers(PROMETHEUS), metrics()) }),
         );
-    for &(path, kind, content) in FILES {
+    for &(path, content) in FILES {
+        let Some(kind) = kind_of(path) else { continue };
         let handler = get(move || async move {
             let policy = (kind == HTML).then_some([(CONTENT_SECURITY_POLICY, POLICY)]);
-            (headers(kind), policy, content)
+            // `<avatar-view>` works in pages of other origins: its files are public, and read no cookies.
+            let open = (kind != HTML).then_some([
+                (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+                (CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"),
+            ]);
+            (headers(kind), policy, open, content)
         });
-        router = router.route(path, handler);
+        match path {
+            "/webrtc-client.html" => {
+                router = router.route("/", handler.clone()).route(path, handler)
+            }
+            // Guarded: see `add_dashboard`.
+            "/dashboard.html" => {}
+            path => router = router.route(path, handler),
+        }
     }
     router.fallback(|| async { text(StatusCode::NOT_FOUND, "not found\n") })
 }
 
+/// Adds the operator's dashboard and its data, for those who may see it.
+pub(super) fn add_dashboard(
+    router: Router,
+    audience: Audience,
+    data: impl Fn() -> String + Clone + Send + Sync + 'static,
+) -> Router {
+    let page = FILES.iter().find(|(path, _)| *path == "/dashboard.html");
+    let page = page.map_or(&b""[..], |(_, content)| content);
+    let page = move |request: Request| async move {
+        match may_see(audience, &request) {
+            true => (headers(HTML), [(CONTENT_SECURITY_POLICY, POLICY)], page).into_response(),
+            false => refused(),
+        }
+    };
+    let data = move |request: Request| async move {
+        match may_see(audience, &request) {
+            true => (headers(JSON), data()).into_response(),
+            false => refused(),
+        }
+    };
+    router
+        .route("/dashboard", get(page))
+        .route("/dashboard/data", get(data))
+}
+
+fn refused() -> Response {
+    text(
+        StatusCode::FORBIDDEN,
+        "The dashboard is for browsers on the server's own machine (http://localhost). \
+         The option `webrtc.dashboard: \"everyone\"` opens it to all.\n",
+    )
+}
+
+/// Loopback is who comes over loopback, by a loopback name (a page elsewhere may have its own name resolved to us), and
+/// not through a proxy, which speaks for others.
+fn may_see(audience: Audience, request: &Request) -> bool {
+    let header = |name: &str| request.headers().get(name);
+    match audience {
+        Audience::Everyone => true,
+        Audience::Nobody => false,
+        Audience::Loopback => {
+            let comes_near = (request.extensions().get::<ClientInfo>())
+                .is_some_and(|client| client.remote.ip().is_loopback());
+            let host = header("host").and_then(|host| host.to_str().ok());
+            let names_us = host.is_some_and(is_loopback_name);
+            let is_direct = ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
+                .iter()
+                .all(|name| header(name).is_none());
+            comes_near && names_us && is_direct
+        }
+    }
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let parsed = url::Url::parse(&format!("http://{host}/"));
+    parsed.is_ok_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    })
+}
+
 /// A plain sentence.
-pub(super) fn text(status: StatusCode, text: impl Into<String>) -> axum::response::Response {
+pub(super) fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, headers(TEXT), text.into()).into_response()
 }
 

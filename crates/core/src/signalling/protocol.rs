@@ -1,9 +1,16 @@
 //! The messages of the wire, JSON text in both directions.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::event::PeerId;
+use crate::viewer_statistics::ViewerStatistics;
+
+/// The generation of this protocol: a client of an older one is told so by a higher number, and may refuse.
+pub const GENERATION: u32 = 1;
+
+/// What we understand beyond the original protocol; a client uses only what it finds here.
+pub const EXTENSIONS: [&str; 3] = ["clock", "statistics", "resume"];
 
 /// What a client sends. `data` is kept as it was sent; fields that we do not know are ignored.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +23,22 @@ pub enum ClientMessage {
     IceCandidate(Value),
     /// The answer to [`ServerMessage::Ping`].
     Pong,
+    /// Asks for the time; what the client's clock says.
+    Clock(f64),
+    /// How the avatar arrives.
+    Statistics(ViewerStatistics),
+}
+
+/// What kind of failure an `error` tells of, for programs; the sentence is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorCode {
+    /// There are as many clients as there may be.
+    ServerFull,
+    /// The offer has no codec that we have.
+    NoSharedCodec,
+    /// The offer cannot be used.
+    BadOffer,
 }
 
 /// What a client is sent.
@@ -49,14 +72,32 @@ pub enum ServerMessage {
     },
     /// To be answered with `pong`.
     Ping,
+    /// The answer to [`ClientMessage::Clock`].
+    Clock {
+        /// What both clocks say.
+        data: ClockReading,
+    },
     /// What was wrong with the client's last message, or why it is closed.
     Error {
         /// A sentence for people.
         error: String,
+        /// The same for programs, where they may want to act on it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<ErrorCode>,
     },
     /// An object of the application, sent as it is.
     #[serde(untagged)]
     Raw(Map<String, Value>),
+}
+
+/// Two clocks at about the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClockReading {
+    /// What the client said.
+    pub sent_at: f64,
+    /// Ours when that arrived, in ms since 1970.
+    pub server_time: f64,
 }
 
 /// Why a client's message cannot be used; its text is sent back to the client.
@@ -79,7 +120,9 @@ pub enum ProtocolError {
         expected: &'static str,
     },
     /// `type` is none that a client sends.
-    #[error("unknown `type` {0}: offer, answer, ice-candidate and pong are accepted")]
+    #[error(
+        "unknown `type` {0}: offer, answer, ice-candidate, clock, statistics and pong are accepted"
+    )]
     UnknownType(String),
 }
 
@@ -97,6 +140,15 @@ impl ClientMessage {
                 "answer" => Ok(Self::Answer(description("answer", data)?)),
                 "ice-candidate" => Ok(Self::IceCandidate(candidate(data)?)),
                 "pong" => Ok(Self::Pong),
+                "clock" => {
+                    let sent_at = data.as_ref().and_then(|data| data.get("sentAt")?.as_f64());
+                    let missing = || bad("data.sentAt", "clock", "a number");
+                    sent_at.map(Self::Clock).ok_or_else(missing)
+                }
+                "statistics" => data
+                    .and_then(|data| ViewerStatistics::deserialize(data).ok())
+                    .map(Self::Statistics)
+                    .ok_or_else(|| bad("data", "statistics", "an object of numbers and words")),
                 unknown => Err(ProtocolError::UnknownType(quote(unknown))),
             },
             _ => Err(bad("type", "a message", "a string")),
@@ -136,7 +188,18 @@ impl ServerMessage {
 
     /// A sentence about what is wrong.
     pub fn error(text: impl Into<String>) -> Self {
-        Self::Error { error: text.into() }
+        Self::Error {
+            error: text.into(),
+            code: None,
+        }
+    }
+
+    /// The same with its kind.
+    pub fn coded_error(code: ErrorCode, text: impl Into<String>) -> Self {
+        Self::Error {
+            error: text.into(),
+            code: Some(code),
+        }
     }
 
     /// The text of the wire.
@@ -248,6 +311,16 @@ mod tests {
                 json!({"type": "ice-candidate", "data": "c"}),
                 "`data` of ice-candidate",
             ),
+            (json!({"type": "clock"}), "`data.sentAt` of clock"),
+            (
+                json!({"type": "clock", "data": {"sentAt": "now"}}),
+                "`data.sentAt` of clock",
+            ),
+            (json!({"type": "statistics"}), "`data` of statistics"),
+            (
+                json!({"type": "statistics", "data": {"latencyMs": "20"}}),
+                "`data` of statistics",
+            ),
         ] {
             let error = error(&message.to_string());
             assert!(error.contains(field), "{message} gave: {error}");
@@ -281,8 +354,21 @@ mod tests {
             ),
             (ServerMessage::Ping, r#"{"type":"ping"}"#.to_owned()),
             (
-                ServerMessage::error("Server full"),
-                r#"{"type":"error","error":"Server full"}"#.to_owned(),
+                ServerMessage::error("What?"),
+                r#"{"type":"error","error":"What?"}"#.to_owned(),
+            ),
+            (
+                ServerMessage::coded_error(ErrorCode::ServerFull, "Server full"),
+                r#"{"type":"error","error":"Server full","code":"server-full"}"#.to_owned(),
+            ),
+            (
+                ServerMessage::Clock {
+                    data: ClockReading {
+                        sent_at: 5.5,
+                        server_time: 1.7e12,
+                    },
+                },
+                r#"{"type":"clock","data":{"sentAt":5.5,"serverTime":1700000000000.0}}"#.to_owned(),
             ),
         ] {
             let value: Value = serde_json::from_str(&text).unwrap();

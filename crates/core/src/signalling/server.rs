@@ -1,6 +1,5 @@
 //! The listening port, its clients and its limits.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Weak};
@@ -8,23 +7,24 @@ use std::time::Duration;
 
 use axum::Router;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::client::{Admission, Ending, code};
-use super::protocol::ServerMessage;
+use super::client::{Ending, code};
+use super::protocol::{EXTENSIONS, GENERATION, ServerMessage};
+use super::seats::{Admission, Seats, Ticket};
 use super::{connection, page};
+use crate::config::Audience;
 use crate::error::StartError;
 use crate::event::PeerId;
+use crate::viewer_statistics::ViewerStatistics;
 
-/// Messages that may wait for a client to read them: more than a whole negotiation with every candidate.
-const QUEUE: usize = 256;
 /// Connections beside the clients: those that load the page, ask for `/healthz` or `/metrics`, or are told that the server is full.
 const SPARE_CONNECTIONS: usize = 64;
 /// Connections that the kernel keeps while we are not fast enough, or full.
@@ -43,8 +43,8 @@ pub struct SignallingConfig {
     pub port: u16,
     /// Most WebSocket clients at once.
     pub max_clients: usize,
-    /// `data` of the `config` message: `iceServers`, `videoCodec`, `audioCodec`.
-    pub config_message: Value,
+    /// Who may see the dashboard.
+    pub dashboard: Audience,
 }
 
 /// Where a client is. IPv4 addresses are written as such, also on a dual-stack socket.
@@ -59,18 +59,26 @@ pub struct ClientInfo {
 /// What becomes of what clients do. Called from the runtime's threads: it must not block. For each peer, first
 /// `connected`, then the others in the order of its messages, last `disconnected`, once.
 pub trait Delegate: Send + Sync + 'static {
+    /// `data` of the first message to a client: `iceServers`, `videoCodec`, `audioCodec`.
+    fn config(&self, peer: PeerId) -> Map<String, Value>;
     /// A client's WebSocket was accepted.
     fn connected(&self, peer: PeerId, client: ClientInfo);
+    /// The client is there again, with a new WebSocket.
+    fn resumed(&self, peer: PeerId, client: ClientInfo);
     /// It offers: `data` as it was sent.
     fn offer(&self, peer: PeerId, offer: Value);
     /// It answers: `data` as it was sent.
     fn answer(&self, peer: PeerId, answer: Value);
     /// It has a candidate (`null`, or an empty `candidate`: no more): `data` as it was sent.
     fn candidate(&self, peer: PeerId, candidate: Value);
-    /// Its WebSocket ended, for a reason in words.
+    /// It tells how the avatar arrives.
+    fn statistics(&self, peer: PeerId, told: ViewerStatistics);
+    /// Its WebSocket ended, for a reason in words, and it did not come back.
     fn disconnected(&self, peer: PeerId, reason: String);
     /// Everything that is counted, in Prometheus's text format: what `GET /metrics` answers.
     fn metrics(&self) -> String;
+    /// What the dashboard shows, as JSON.
+    fn dashboard(&self) -> String;
 }
 
 /// A running server. Dropping it stops it too, without waiting.
@@ -129,7 +137,7 @@ impl SignallingServer {
 
     /// Clients at the moment.
     pub fn client_count(&self) -> usize {
-        self.shared.clients.lock().len()
+        self.shared.seats.lock().len()
     }
 
     /// Queues a message; false if there is no such client. Never blocks: a client whose queue is full is closed.
@@ -141,7 +149,7 @@ impl SignallingServer {
     /// Queues any JSON object for every client.
     pub fn broadcast(&self, message: &Value) {
         let text = Utf8Bytes::from(message.to_string());
-        let peers: Vec<PeerId> = self.shared.clients.lock().keys().copied().collect();
+        let peers = self.shared.seats.lock().peers();
         for peer in peers {
             self.shared.send(peer, text.clone());
         }
@@ -170,13 +178,7 @@ pub(super) struct Shared {
     pub(super) delegate: Arc<dyn Delegate>,
     pub(super) router: Router,
     max_clients: usize,
-    config_message: Value,
-    clients: Mutex<HashMap<PeerId, Client>>,
-}
-
-struct Client {
-    queue: mpsc::Sender<Utf8Bytes>,
-    closing: oneshot::Sender<Ending>,
+    seats: Mutex<Seats>,
 }
 
 impl Shared {
@@ -187,60 +189,53 @@ impl Shared {
             let health = move || {
                 let peers = shared
                     .upgrade()
-                    .map_or(0, |shared| shared.clients.lock().len());
+                    .map_or(0, |shared| shared.seats.lock().len());
                 json!({"status": "ok", "peers": peers, "maxClients": max}).to_string()
             };
-            let counted = Arc::clone(&delegate);
+            let (counted, shown) = (Arc::clone(&delegate), Arc::clone(&delegate));
+            let router = page::router(health, move || counted.metrics());
             Self {
                 delegate,
-                router: page::router(health, move || counted.metrics()),
+                router: page::add_dashboard(router, config.dashboard, move || shown.dashboard()),
                 max_clients: max,
-                config_message: config.config_message,
-                clients: Mutex::default(),
+                seats: Mutex::default(),
             }
         })
     }
 
-    /// Gives a new client its name and its first message, unless the server is full.
-    pub(super) fn admit(&self) -> Option<Admission> {
-        let peer = PeerId::new_v4();
-        let (sender, queue) = mpsc::channel(QUEUE);
-        let config = ServerMessage::config(peer, self.config_message.clone());
-        sender.try_send(config.to_json().into()).ok()?;
-        let (close, closing) = oneshot::channel();
-        let mut clients = self.clients.lock();
-        if clients.len() >= self.max_clients {
-            return None;
-        }
-        clients.insert(
-            peer,
-            Client {
-                queue: sender,
-                closing: close,
-            },
-        );
-        Some(Admission {
-            peer,
-            queue,
-            closing,
-        })
+    /// Gives a client its seat and its first message, unless the server is full.
+    pub(super) fn admit(&self, ticket: Ticket) -> Option<Admission> {
+        let admission = self.seats.lock().admit(ticket, self.max_clients)?;
+        let mut data = self.delegate.config(admission.peer);
+        let told = [
+            ("protocol", json!(GENERATION)),
+            ("version", json!(env!("CARGO_PKG_VERSION"))),
+            ("extensions", json!(EXTENSIONS)),
+            ("resumed", json!(admission.is_resumed)),
+        ];
+        let token = admission.token.map(|token| ("resumeToken", json!(token)));
+        data.extend((told.into_iter().chain(token)).map(|(name, value)| (name.to_owned(), value)));
+        let first = ServerMessage::config(admission.peer, data.into());
+        self.send(admission.peer, first.to_json().into());
+        Some(admission)
     }
 
-    pub(super) fn remove(&self, peer: PeerId) {
-        self.clients.lock().remove(&peer);
+    /// A connection has ended. False: its client has another by now.
+    pub(super) fn leave(&self, peer: PeerId, visit: u64) -> bool {
+        self.seats.lock().leave(peer, visit)
     }
 
     fn close(&self, peer: PeerId, ending: Ending) {
-        let client = self.clients.lock().remove(&peer);
-        if let Some(client) = client {
+        let order = self.seats.lock().order_to_close(peer);
+        if let Some(order) = order {
             // The client may end by itself at this moment.
-            client.closing.send(ending).ok();
+            order.send(ending).ok();
         }
     }
 
     fn send(&self, peer: PeerId, text: Utf8Bytes) -> bool {
-        let queued = match self.clients.lock().get(&peer) {
-            Some(client) => client.queue.try_send(text),
+        let queued = match self.seats.lock().queue(peer) {
+            Some(queue) => queue.try_send(text),
             None => return false,
         };
         if let Err(TrySendError::Full(_)) = queued {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::protocol::{ClientMessage, ServerMessage};
+use crate::viewer_statistics::ViewerStatistics;
 
 /// How often a client is pinged.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -29,6 +30,10 @@ pub enum Action {
     Answer(Value),
     /// It has a candidate: `data` as it was sent.
     Candidate(Value),
+    /// Send it the time, and with it this.
+    Clock(f64),
+    /// It tells how the avatar arrives.
+    Statistics(Box<ViewerStatistics>),
     /// Close it.
     Close {
         /// The WebSocket close code.
@@ -86,6 +91,8 @@ impl Session {
             Ok(ClientMessage::Offer(data)) => Some(Action::Offer(data)),
             Ok(ClientMessage::Answer(data)) => Some(Action::Answer(data)),
             Ok(ClientMessage::IceCandidate(data)) => Some(Action::Candidate(data)),
+            Ok(ClientMessage::Clock(sent_at)) => Some(Action::Clock(sent_at)),
+            Ok(ClientMessage::Statistics(told)) => Some(Action::Statistics(Box::new(told))),
             Ok(ClientMessage::Pong) => {
                 self.unanswered_pings = 0;
                 None
@@ -183,6 +190,15 @@ mod tests {
                 Action::Answer(json!({"sdp": "a"})),
             ),
             ("ice-candidate", json!(null), Action::Candidate(json!(null))),
+            ("clock", json!({"sentAt": 7.5}), Action::Clock(7.5)),
+            (
+                "statistics",
+                json!({"latencyMs": 20}),
+                Action::Statistics(Box::new(ViewerStatistics {
+                    latency_ms: Some(20.0),
+                    ..ViewerStatistics::default()
+                })),
+            ),
         ] {
             let text = json!({"type": kind, "data": data}).to_string();
             assert_eq!(session.on_text(&text, now), Some(action));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::Handle;
@@ -15,8 +15,10 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::*;
+use crate::config::Audience;
 use crate::error::StartError;
 use crate::event::PeerId;
+use crate::viewer_statistics::ViewerStatistics;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,6 +29,8 @@ enum Seen {
     Offer(PeerId, Value),
     Answer(PeerId, Value),
     Candidate(PeerId, Value),
+    Resumed(PeerId, ClientInfo),
+    Statistics(PeerId, ViewerStatistics),
     Disconnected(PeerId, String),
 }
 
@@ -39,6 +43,19 @@ impl Recorder {
 }
 
 impl Delegate for Recorder {
+    fn config(&self, _: PeerId) -> Map<String, Value> {
+        let data = json!({"iceServers": [{"urls": ["stun:a"]}], "videoCodec": "auto", "audioCodec": "opus"});
+        data.as_object().unwrap().clone()
+    }
+    fn resumed(&self, peer: PeerId, client: ClientInfo) {
+        self.record(Seen::Resumed(peer, client));
+    }
+    fn statistics(&self, peer: PeerId, told: ViewerStatistics) {
+        self.record(Seen::Statistics(peer, told));
+    }
+    fn dashboard(&self) -> String {
+        "{}".to_owned()
+    }
     fn connected(&self, peer: PeerId, client: ClientInfo) {
         self.record(Seen::Connected(peer, client));
     }
@@ -69,7 +86,7 @@ fn config(port: u16) -> SignallingConfig {
         host: Some(LOCALHOST),
         port,
         max_clients: 100,
-        config_message: json!({"iceServers": [{"urls": ["stun:a"]}], "videoCodec": "auto", "audioCodec": "opus"}),
+        dashboard: Audience::Loopback,
     }
 }
 
@@ -195,9 +212,18 @@ async fn the_first_message_is_the_config() {
         panic!("connected comes first")
     };
     assert_eq!(peer.get_version_num(), 4);
+    let data = json!({
+        "iceServers": [{"urls": ["stun:a"]}],
+        "videoCodec": "auto",
+        "audioCodec": "opus",
+        "protocol": 1,
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["clock", "statistics", "resume"],
+        "resumed": false,
+    });
     assert_eq!(
         first,
-        json!({"type": "config", "peerId": peer.to_string(), "data": config(0).config_message})
+        json!({"type": "config", "peerId": peer.to_string(), "data": data})
     );
     assert_eq!(info.remote, client.socket.get_ref().local_addr().unwrap());
     assert_eq!(info.local, Some(server.address()));
@@ -309,7 +335,7 @@ async fn one_client_too_many_is_told_and_closed_and_never_seen() {
     let mut second = Client::connect(server.address(), "/").await;
     assert_eq!(
         second.json().await,
-        json!({"type": "error", "error": "Server full"})
+        json!({"type": "error", "error": "Server full", "code": "server-full"})
     );
     assert_eq!(second.close_code().await, (1013, "Server full".to_owned()));
     drop(first);
@@ -501,18 +527,23 @@ async fn dropping_the_server_stops_it() {
 #[tokio::test]
 async fn the_page_and_its_files_are_served_with_their_types() {
     let server = Server::any();
-    for (path, kind) in [
-        ("/", "text/html; charset=utf-8"),
-        ("/?server=ws://a:1", "text/html; charset=utf-8"),
-        ("/webrtc-client.html", "text/html; charset=utf-8"),
-        ("/webrtc-client.js", "text/javascript; charset=utf-8"),
-        ("/avatar-client.js", "text/javascript; charset=utf-8"),
-        ("/session.js", "text/javascript; charset=utf-8"),
-        ("/playout.js", "text/javascript; charset=utf-8"),
-        ("/lip-sync.js", "text/javascript; charset=utf-8"),
-        ("/statistics.js", "text/javascript; charset=utf-8"),
-        ("/style.css", "text/css; charset=utf-8"),
-    ] {
+    let mut paths = vec!["/".to_owned(), "/?server=ws://a:1".to_owned()];
+    for folder in ["", "vendor/uplot/"] {
+        let web = format!("{}/../../web/{folder}", env!("CARGO_MANIFEST_DIR"));
+        for entry in std::fs::read_dir(web).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            paths.push(format!("/{folder}{name}"));
+        }
+    }
+    assert!(paths.contains(&"/webrtc-client.js".to_owned()));
+    for path in &paths {
+        let kind = match path.rsplit_once('.') {
+            Some((_, "js")) => "text/javascript; charset=utf-8",
+            Some((_, "css")) => "text/css; charset=utf-8",
+            Some((_, "html")) if path != "/dashboard.html" => "text/html; charset=utf-8",
+            None if path.starts_with("/?") || path == "/" => "text/html; charset=utf-8",
+            _ => continue,
+        };
         let response = server.get(path).await;
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
@@ -529,6 +560,12 @@ async fn the_page_and_its_files_are_served_with_their_types() {
         assert_eq!(
             head.contains(policy),
             kind.starts_with("text/html"),
+            "{head}"
+        );
+        // Modules load into pages of other origins, pages do not.
+        assert_eq!(
+            head.contains("access-control-allow-origin: *\r\n"),
+            !kind.starts_with("text/html"),
             "{head}"
         );
         assert!(!body.is_empty());
@@ -560,6 +597,148 @@ async fn metrics_are_what_the_delegate_counts() {
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
     assert!(response.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
     assert!(response.ends_with("\r\n\r\navatar_peers 7\n"), "{response}");
+}
+
+#[tokio::test]
+async fn the_dashboard_is_for_this_machine_unless_it_is_opened() {
+    for (audience, near, far) in [
+        (Audience::Loopback, "200", "403"),
+        (Audience::Everyone, "200", "200"),
+        (Audience::Nobody, "403", "403"),
+    ] {
+        let server = start(SignallingConfig {
+            dashboard: audience,
+            ..config(0)
+        })
+        .unwrap();
+        for path in ["/dashboard", "/dashboard/data"] {
+            for host in ["localhost", "127.0.0.1:8081", "[::1]:8081", "a.localhost"] {
+                let request =
+                    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+                let response = server.http(&request).await;
+                assert!(
+                    response.starts_with(&format!("HTTP/1.1 {near} ")),
+                    "{response}"
+                );
+            }
+            // A name that somebody points to us, and a proxy that speaks for others.
+            for head in [
+                "Host: avatar.example",
+                "Host: localhost\r\nX-Forwarded-For: 192.0.2.1",
+            ] {
+                let request = format!("GET {path} HTTP/1.1\r\n{head}\r\nConnection: close\r\n\r\n");
+                let response = server.http(&request).await;
+                assert!(
+                    response.starts_with(&format!("HTTP/1.1 {far} ")),
+                    "{response}"
+                );
+            }
+        }
+    }
+    let response = Server::any().get("/dashboard.html").await;
+    assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
+}
+
+/// A client that knows how to resume, its token, and what it was told of that.
+async fn resuming(server: &Server, query: &str) -> (Client, String, bool) {
+    let mut client = Client::connect(server.address(), &format!("/?{query}")).await;
+    let config = client.json().await;
+    client.peer = config["peerId"].as_str().unwrap().parse().unwrap();
+    let token = config["data"]["resumeToken"].as_str().unwrap().to_owned();
+    (client, token, config["data"]["resumed"].as_bool().unwrap())
+}
+
+/// Ends a connection as a dead network does.
+fn cut(client: Client) {
+    client.socket.get_ref().set_zero_linger().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_whose_connection_breaks_has_its_seat_again_with_its_token() {
+    let mut server = Server::any();
+    let (client, token, resumed) = resuming(&server, "resume").await;
+    let peer = client.peer;
+    assert!(!resumed);
+    assert!(matches!(server.seen().await, Seen::Connected(of, _) if of == peer));
+    cut(client);
+    // Told to nobody, and kept for nobody.
+    let broken = Instant::now();
+    while server.server.send(peer, ServerMessage::Ping) && broken.elapsed().as_millis() < 200 {
+        tokio::task::yield_now().await;
+    }
+    for round in 0..2 {
+        let (mut client, again, resumed) = resuming(&server, &format!("resume={token}")).await;
+        assert_eq!(
+            (client.peer, &again, resumed),
+            (peer, &token, true),
+            "{round}"
+        );
+        assert!(matches!(server.seen().await, Seen::Resumed(of, _) if of == peer));
+        assert_eq!(server.server.client_count(), 1);
+        let offer = json!({"type": "offer", "sdp": "v=0"});
+        client.send(json!({"type": "offer", "data": offer})).await;
+        assert_eq!(server.seen().await, Seen::Offer(peer, offer));
+        server.server.send(peer, ServerMessage::answer(peer, "v=0"));
+        while client.json().await["type"] != "answer" {}
+        cut(client);
+    }
+    // The next one takes the place of one that has not noticed yet that it is dead.
+    let (mut old, _, _) = resuming(&server, &format!("resume={token}")).await;
+    let (mut new, _, _) = resuming(&server, &format!("resume={token}")).await;
+    assert_eq!(
+        old.close_code().await,
+        (1000, "resumed elsewhere".to_owned())
+    );
+    assert!(matches!(server.seen().await, Seen::Resumed(..)));
+    assert!(matches!(server.seen().await, Seen::Resumed(..)));
+    new.socket.close(None).await.unwrap();
+    assert_eq!(
+        server.seen().await,
+        Seen::Disconnected(peer, "closed by client".to_owned())
+    );
+    let (client, other, resumed) = resuming(&server, &format!("resume={token}")).await;
+    assert!(
+        !resumed && client.peer != peer && other != token,
+        "it had left"
+    );
+}
+
+#[tokio::test]
+async fn who_is_away_when_the_server_stops_is_reported_at_once() {
+    let mut server = Server::any();
+    let (client, ..) = resuming(&server, "resume").await;
+    server.seen().await;
+    cut(client);
+    let begun = Instant::now();
+    server.server.stop().await;
+    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(matches!(server.seen().await, Seen::Disconnected(..)));
+}
+
+#[tokio::test]
+async fn the_clock_is_told_and_statistics_are_passed_on() {
+    let mut server = Server::any();
+    let mut client = server.client().await;
+    client
+        .send(json!({"type": "clock", "data": {"sentAt": 12.25}}))
+        .await;
+    let told = client.json().await;
+    assert_eq!(
+        (&told["type"], &told["data"]["sentAt"]),
+        (&json!("clock"), &json!(12.25))
+    );
+    let theirs = told["data"]["serverTime"].as_f64().unwrap();
+    assert!((theirs - crate::wall_clock::system_ms()).abs() < 5_000.0);
+    let data = json!({"latencyMs": 18.5, "path": "relay"});
+    client
+        .send(json!({"type": "statistics", "data": data}))
+        .await;
+    let expected = ViewerStatistics {
+        latency_ms: Some(18.5),
+        path: Some("relay".to_owned()),
+        ..ViewerStatistics::default()
+    };
+    assert_eq!(server.seen().await, Seen::Statistics(client.peer, expected));
 }
 
 #[tokio::test]

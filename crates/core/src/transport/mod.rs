@@ -29,6 +29,8 @@ mod shard;
 mod socket;
 mod srtp;
 mod stun;
+mod survey;
+mod tcp;
 mod uplink;
 
 use std::net::SocketAddr;
@@ -42,8 +44,10 @@ use crate::microphone::{Hearing, Spurt};
 
 pub use counters::NetworkStats;
 pub use ice::{CandidateError, Credentials, RemoteCandidate, parse_remote, parse_remote_line};
-pub use network::{MAX_THREADS, Network, NetworkConfig, StreamHandle};
+pub use network::{MAX_THREADS, Network, NetworkConfig, Reach, StreamHandle};
 pub use sdp::{AnswerParameters, MicrophoneTrack, Offer, OfferError};
+pub use survey::{SurveyError, ask_stun, ask_turn};
+pub use tcp::IceTcp;
 
 /// One avatar's stream within the process.
 pub(crate) type StreamId = u64;

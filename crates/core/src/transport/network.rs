@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use super::counters::NetworkStats;
 use super::dtls::Identity;
@@ -19,6 +20,7 @@ use super::shard::{
     Command, Common, MAX_SHARDS, Post, Publication, Shard, StreamHub, shard_letter, wire,
 };
 use super::socket::Sockets;
+use super::tcp::IceTcp;
 use super::{StreamDelegate, StreamId};
 use crate::codec::Layer;
 use crate::error::StartError;
@@ -198,16 +200,40 @@ struct Session {
     local: Credentials,
 }
 
+/// Where a client may reach us.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reach<'a> {
+    /// These stand in for our own addresses.
+    pub announced: &'a [IpAddr],
+    /// It reached us over loopback already, and may use it for media too.
+    pub loopback: bool,
+    /// Where media over TCP is taken.
+    pub tcp_port: Option<u16>,
+}
+
 impl StreamHandle {
-    /// Answers an offer: the answer's SDP, and the candidates in it. `announced` stand in for our own
-    /// addresses; a client that reached us over loopback may use it for media too.
-    pub fn answer(
+    /// Takes media over TCP too, on `port` (0: any) of the addresses of the UDP port: at most so many connections.
+    pub fn listen_tcp(
         &self,
-        peer: PeerId,
-        offer: Offer,
-        announced: &[IpAddr],
-        loopback: bool,
-    ) -> (String, Vec<String>) {
+        listen_ips: &[IpAddr],
+        port: u16,
+        most: usize,
+        runtime: &Handle,
+    ) -> Result<IceTcp, StartError> {
+        let local = &self.network.common.local;
+        let is_near = |address: &&SocketAddr| address.ip().is_loopback();
+        let media = local.iter().find(is_near).or(local.first());
+        let media = media.copied().ok_or(StartError::NoAddress)?;
+        IceTcp::bind(listen_ips, port, media, most, runtime)
+    }
+
+    /// Answers an offer: the answer's SDP, and the candidates in it.
+    pub fn answer(&self, peer: PeerId, offer: Offer, reach: Reach<'_>) -> (String, Vec<String>) {
+        let Reach {
+            announced,
+            loopback,
+            tcp_port,
+        } = reach;
         let (shard, local) = self.session(peer, &offer);
         let common = &self.network.common;
         let hosts = candidates(&common.local, announced, loopback);
@@ -215,7 +241,15 @@ impl StreamHandle {
             [] => common.reflexive.lock().clone(),
             _ => Vec::new(),
         };
-        let candidates = candidate_lines(&hosts, &reflexive);
+        let tcp: Vec<SocketAddr> = tcp_port
+            .into_iter()
+            .flat_map(|port| {
+                hosts
+                    .iter()
+                    .map(move |host| SocketAddr::new(host.ip(), port))
+            })
+            .collect();
+        let candidates = candidate_lines(&hosts, &reflexive, &tcp);
         let sdp = offer.answer(&AnswerParameters {
             local: &local,
             fingerprint: &common.identity.fingerprint,
@@ -487,7 +521,11 @@ mod tests {
         loop {
             let sdp = include_str!("chromium-offer.sdp");
             let offer = Offer::parse(sdp, &Preferences::default()).unwrap();
-            let (sdp, candidates) = stream.answer(PeerId::from_u128(1), offer, &[], true);
+            let reach = Reach {
+                loopback: true,
+                ..Reach::default()
+            };
+            let (sdp, candidates) = stream.answer(PeerId::from_u128(1), offer, reach);
             let told = |line: &String| line.contains("203.0.113.9 40000 typ srflx");
             if candidates.iter().any(told) {
                 assert!(sdp.contains("203.0.113.9 40000 typ srflx"));

@@ -146,25 +146,32 @@ impl RtpSection {
     }
 }
 
-/// The `candidate:` lines (RFC 8839) of our own addresses and of those that STUN servers saw, best first.
+/// The `candidate:` lines (RFC 8839) of our own addresses, of those that STUN servers saw, and of those where we take TCP
+/// (RFC 6544), best first.
 pub(in crate::transport) fn candidate_lines(
     hosts: &[SocketAddr],
     reflexive: &[SocketAddr],
+    tcp: &[SocketAddr],
 ) -> Vec<String> {
-    let hosts = hosts.iter().map(|address| (address, 126u32, "host"));
+    let hosts = hosts.iter().map(|address| (address, 126u32, "udp", "host"));
     let reflexive = reflexive
         .iter()
-        .map(|address| (address, 100, "srflx raddr 0.0.0.0 rport 0"));
+        .map(|address| (address, 100, "udp", "srflx raddr 0.0.0.0 rport 0"));
+    // Below all UDP.
+    let tcp = tcp
+        .iter()
+        .map(|address| (address, 90, "tcp", "host tcptype passive"));
     hosts
         .chain(reflexive)
+        .chain(tcp)
         .enumerate()
-        .map(|(position, (address, preference, kind))| {
+        .map(|(position, (address, preference, protocol, kind))| {
             // RFC 8445, 5.1.2: the local preference falls with the position.
             let local = 65_535u32.saturating_sub(position as u32);
             let priority = (preference << 24) | (local << 8) | 255;
             let (ip, port) = (address.ip(), address.port());
             format!(
-                "candidate:{} 1 udp {priority} {ip} {port} typ {kind}",
+                "candidate:{} 1 {protocol} {priority} {ip} {port} typ {kind}",
                 position + 1
             )
         })

@@ -219,6 +219,7 @@ mod tests {
             candidates: &candidate_lines(
                 &["127.0.0.1:9000".parse().unwrap()],
                 &["203.0.113.1:9".parse().unwrap()],
+                &["127.0.0.1:9443".parse().unwrap()],
             ),
         })
     }
