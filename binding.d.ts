@@ -24,6 +24,8 @@ export declare class NativeServer {
    * told otherwise.
    */
   setListening(chunks: boolean, utterances: boolean, speech: boolean): void
+  /** Closes a peer's connection. False: there is no such peer. */
+  disconnectPeer(peerId: string, reason: string): boolean
   /** False: there is no such peer, or it was so before. */
   muteMicrophone(peerId: string, muted: boolean): boolean
   /** What the microphones cost since the server was started. */
@@ -48,6 +50,12 @@ export declare class NativeServer {
   broadcast(message: string): void
   /** Sends over the data channel to one peer, or to all if `peer_id` is `"all"`; how many got it. */
   sendCommand(peerId: string, command: string, data: string): number
+  /** What is wrong with the set-up: a JSON array of findings. */
+  examine(): Promise<string>
+  /** The TCP port of media, while it listens. */
+  get tcpPort(): number | null
+  /** The UDP port of media, while it listens. */
+  get udpPort(): number | null
   /** Everything that happened since the last call, oldest first. */
   takeEvents(): Array<NativeEvent>
   /** How many events JavaScript came too late for. */

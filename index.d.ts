@@ -3,6 +3,7 @@
 import type { Interruption, MediaBridge, MediaBridgeConfig, MediaMetrics } from "./media-bridge.js";
 import type {
   DroppedEvents,
+  Finding,
   NetworkStats,
   Viewers,
   WebRTCConfig,
@@ -61,6 +62,8 @@ export interface StreamingSystem {
   interrupt(): Promise<Interruption>;
   /** How things are now. */
   getStatus(): StreamingStatus;
+  /** The same as {@link WebRTCStreamingServer.doctor}. */
+  doctor(): Promise<Finding[]>;
   /** The same as {@link stop}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -39,6 +39,10 @@ class StreamingSystem {
     return this.bridge.interrupt();
   }
 
+  doctor() {
+    return this.server.doctor();
+  }
+
   getStatus() {
     const { port } = this.server;
     return {

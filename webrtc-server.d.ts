@@ -22,6 +22,21 @@ export interface WebRTCConfig {
   signalingHost?: string;
   /** Sent to browsers, and used for the server's own candidates. Default: Google's STUN server. */
   iceServers?: RTCIceServer[];
+  /**
+   * A TURN server that shares a secret with this one (coturn's `use-auth-secret`): each browser gets credentials of its
+   * own, good for a while. Default none.
+   */
+  turn?: TurnConfig;
+  /**
+   * TCP port of media, for browsers in networks that let no UDP through (ICE-TCP, RFC 6544), 0 to 65535; 0 takes a free
+   * one. Default: none is opened.
+   */
+  tcpPort?: number;
+  /**
+   * Who may see the operator's dashboard at `/dashboard`: browsers on this machine (`http://localhost:…`, not through a
+   * proxy), everyone who reaches the port, or nobody. Default `"loopback"`.
+   */
+  dashboard?: "loopback" | "everyone" | "nobody";
   /** Logs each step of a connection to standard error (or what `RUST_LOG` says). Default false. */
   debug?: boolean;
   /** Most clients at once, 1 to 100000; one more gets `"Server full"`. Default 100. */
@@ -62,7 +77,17 @@ export interface RTCIceServer {
   credential?: string;
 }
 
-/** One browser, as long as its WebSocket lives. */
+/** A TURN server whose credentials this server makes (draft-uberti-behave-turn-rest). */
+export interface TurnConfig {
+  /** `turn:` or `turns:` URLs. */
+  urls: string | string[];
+  /** The secret that both share (coturn: `static-auth-secret`). Browsers never see it. */
+  secret: string;
+  /** How long a browser's credentials are good for, in seconds, 60 to 31536000. Default 86400. */
+  ttlSeconds?: number;
+}
+
+/** One browser, as long as its WebSocket lives; 30 s longer if that breaks and the browser's client can resume. */
 export interface WebRTCPeer {
   /** A UUID. */
   id: string;
@@ -72,6 +97,10 @@ export interface WebRTCPeer {
   createdAt: Date;
   /** The application's own; the server leaves it out. */
   metadata?: Record<string, unknown>;
+  /** Of `peer-connected`: its WebSocket broke and it is there again, with all that was known of it. */
+  resumed?: true;
+  /** What the page gave its client as `token` (`?token=` of the WebSocket's address). Not enumerable. */
+  token?: string;
   /**
    * Hears nothing of this peer's microphone from now on; with `false` hears it again. Not enumerable. Tells whether that
    * changed anything.
@@ -119,6 +148,66 @@ export interface IceCandidate {
   sdpMLineIndex?: number | null;
   /** The `ice-ufrag` that it belongs to. */
   usernameFragment?: string | null;
+}
+
+/** How the avatar arrives at a viewer, by the account of its own client, each 2 s. What a browser cannot tell is null. */
+export interface PeerStats {
+  /** When the viewer told this. */
+  receivedAt: Date;
+  /** From the frame's `timestamp` to its being on the screen, of the last frame. Null for clients that do not measure it. */
+  latencyMs: number | null;
+  /** The median of that over the last seconds. */
+  latencyP50Ms: number | null;
+  /** What 95 % of the frames of the last seconds stay below. */
+  latencyP95Ms: number | null;
+  /** How much later the sound is heard than the picture of the same moment is seen. */
+  lipSyncSkewMs: number | null;
+  /** Pictures decoded a second. */
+  framesPerSecond: number | null;
+  /** Times that the picture stood still noticeably, since the connection began. */
+  freezeCount: number | null;
+  /** Of the packets sent to it, before retransmission, 0 to 100. */
+  packetLossPercent: number | null;
+  /** To the server and back. */
+  roundTripTimeMs: number | null;
+  /** Received, RTP headers included. */
+  bitrateBps: number | null;
+  /** What pictures wait for in the browser before they are decoded. */
+  jitterBufferMs: number | null;
+  /** Of the packets' times of arrival (RFC 3550). */
+  jitterMs: number | null;
+  /** Of the decoded picture, in pixels. */
+  frameWidth: number | null;
+  /** Of the decoded picture, in pixels. */
+  frameHeight: number | null;
+  /** Such as `"H264"`. */
+  videoCodec: string | null;
+  /** Such as `"Opus"`. */
+  audioCodec: string | null;
+  /** The viewer's side of the path: directly, as a NAT shows it, or by a relay. */
+  path: "host" | "srflx" | "prflx" | "relay" | (string & {}) | null;
+  /** Of the path. */
+  protocol: "udp" | "tcp" | (string & {}) | null;
+}
+
+/** One thing that {@link WebRTCStreamingServer.doctor} looked at. */
+export interface Finding {
+  /** What. */
+  check:
+    | "signalling-port"
+    | "media-port"
+    | "tcp-port"
+    | "addresses"
+    | "announced-addresses"
+    | "stun"
+    | "turn"
+    | "encoder";
+  /** `warning`: it works, for some viewers or at a price. `problem`: it does not work. */
+  severity: "ok" | "warning" | "problem";
+  /** How it is, in words. */
+  message: string;
+  /** What to do; null if all is well. */
+  remedy: string | null;
 }
 
 /** What was sent to all viewers since the server last started, and what was refused. */
@@ -236,9 +325,9 @@ export interface WebRTCStreamingServerEvents {
   started: [info: Listening];
   /** The server does not listen any more, and every peer is gone. */
   stopped: [];
-  /** A client's WebSocket was accepted. */
+  /** A client's WebSocket was accepted; with `resumed: true` in the place of one that broke. */
   "peer-connected": [peer: WebRTCPeer];
-  /** A client's WebSocket ended. */
+  /** A client's WebSocket ended, and it did not resume. */
   "peer-disconnected": [info: Disconnection];
   /** What a client sent, for observers and for `autoAnswer: false`. */
   offer: [info: ReceivedOffer];
@@ -284,6 +373,12 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
   /** The signalling port while the server listens, or else null. */
   readonly port: number | null;
 
+  /** The UDP port of media while the server listens, or else null. */
+  readonly udpPort: number | null;
+
+  /** The TCP port of media while the server listens, if `tcpPort` asked for one, or else null. */
+  readonly tcpPort: number | null;
+
   /**
    * Listens, and emits `started`. Rejects with a `code` (`EADDRINUSE`, `EACCES`, …) when it cannot, and with
    * `ERR_ALREADY_STARTED` when it does already. The process stays alive until {@link stop}.
@@ -298,6 +393,33 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
 
   /** How many there are. */
   getPeerCount(): number;
+
+  /**
+   * How the avatar arrives at a viewer; null if there is no such peer, or its client has not told yet. It is the browser's
+   * word: good for plots, not for what others would feel.
+   */
+  getPeerStats(peerId: string): PeerStats | null;
+
+  /**
+   * Looks for what is wrong with the set-up: ports, addresses that nobody reaches, STUN and TURN servers (which it asks), the
+   * encoder's build. Also works before {@link start}. Takes up to some seconds, and some more for each server that is silent.
+   *
+   * @example
+   * for (const { severity, message, remedy } of await server.doctor())
+   *   if (severity !== "ok") console.warn(`${message}: ${remedy}`);
+   */
+  doctor(): Promise<Finding[]>;
+
+  /**
+   * Closes a client's connection; it is told the reason (123 bytes of it) in the close frame, code 1000.
+   * @returns False: there is no such client.
+   *
+   * @example
+   * server.on("peer-connected", async (peer) => {
+   *   if (!(await mayWatch(peer.token))) server.disconnectPeer(peer.id, "not allowed");
+   * });
+   */
+  disconnectPeer(peerId: string, reason?: string): boolean;
 
   /** Events that were dropped since the server was made. */
   getDroppedEvents(): DroppedEvents;

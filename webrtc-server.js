@@ -32,6 +32,14 @@ class WebRTCStreamingServer extends TypedEmitter {
     return this.#native.port;
   }
 
+  get udpPort() {
+    return this.#native.udpPort ?? null;
+  }
+
+  get tcpPort() {
+    return this.#native.tcpPort ?? null;
+  }
+
   async start() {
     if (this.#state === "stopping") await this.#change;
     if (this.#state !== "stopped") {
@@ -85,6 +93,10 @@ class WebRTCStreamingServer extends TypedEmitter {
     return this.#native.microphoneUsage();
   }
 
+  async doctor() {
+    return JSON.parse(await this.#native.examine());
+  }
+
   sendAnswer(peerId, answer) {
     const known = this.#native.sendAnswer(String(peerId), json("answer", answer));
     if (!known) warn(this, `cannot send an answer: unknown peer ${peerId}`);
@@ -105,6 +117,10 @@ class WebRTCStreamingServer extends TypedEmitter {
   sendCommand(peerId, command, data = {}) {
     if (typeof command !== "string") throw invalid("command", "a string", command);
     return this.#native.sendCommand(String(peerId), command, json("data", data));
+  }
+
+  disconnectPeer(peerId, reason = "closed by the application") {
+    return this.#native.disconnectPeer(String(peerId), String(reason));
   }
 
   muteMicrophone(peerId, muted = true) {
@@ -161,11 +177,12 @@ class WebRTCStreamingServer extends TypedEmitter {
     }
   }
 
-  #peer({ createdAt, ...rest }) {
+  #peer({ createdAt, token, ...rest }) {
     const peer = { ...rest, createdAt: new Date(createdAt) };
-    // Not enumerable: a peer is compared, copied and logged as the data that it is.
-    return Object.defineProperty(peer, "muteMicrophone", {
-      value: (muted) => this.muteMicrophone(peer.id, muted),
+    // Not enumerable: a peer is compared, copied and logged as the data that it is, and a token is nobody else's business.
+    return Object.defineProperties(peer, {
+      muteMicrophone: { value: (muted) => this.muteMicrophone(peer.id, muted) },
+      ...(token !== undefined && { token: { value: token } }),
     });
   }
 

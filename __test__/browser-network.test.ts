@@ -151,6 +151,18 @@ describe("a microphone behind a bad network", () => {
     const kept = likeness.map((value, word) => value / (clear[word] ?? 0));
     expect(Math.min(...kept)).toBeGreaterThan(0.6);
   });
+
+  it("is understood word by word when packets come up to 100 ms late", REAL_TIME, async () => {
+    const speakers = await Promise.all([
+      speaker({ voiceGating: false }, {}),
+      speaker({ voiceGating: false }, { jitterMs: 100 }),
+    ]);
+    const [whole, late] = (await Promise.all(speakers.map(heard))) as [Heard, Heard];
+    const [clear, likeness] = [likenessOf(whole), likenessOf(late)];
+    console.log(`likeness: in time ${figure(clear)}; late ${figure(likeness)}`);
+    expect(mean(clear)).toBeGreaterThan(0.95);
+    expect(mean(likeness)).toBeGreaterThanOrEqual(0.99 * mean(clear));
+  });
 });
 
 describe("an avatar behind a bad network", () => {

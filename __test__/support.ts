@@ -92,8 +92,8 @@ export class Client {
   #waiting: Message[] = [];
   #wanted: ((message: Message) => void)[] = [];
 
-  constructor(port: number) {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+  constructor(port: number, query = "") {
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}/${query}`);
     this.opened = new Promise((resolve, reject) => {
       this.socket.once("open", () => resolve());
       this.socket.once("error", reject);

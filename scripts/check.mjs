@@ -10,7 +10,7 @@ import { npmProgram, output, run } from "./run.mjs";
 import { setUp } from "./setup.mjs";
 
 const CARGO_DENY = "0.20.2";
-const GENERATED = ["binding.js", "binding.d.ts"];
+const GENERATED = ["binding.js", "binding.d.ts", "web/types"];
 
 /** @type {{ name: string, check: () => boolean, fix: string }[]} */
 const STEPS = [

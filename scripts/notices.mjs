@@ -30,6 +30,8 @@ const PREFERRED = new Map([
 
 /** Texts that no crate brings: licences, and the libraries of the system that a crate links in. */
 const TEXTS = join(ROOT, "scripts", "licences");
+/** What the pages bring along: a folder each, with its licence. */
+const IN_THE_PAGES = join(ROOT, "web", "vendor");
 /** @type {Record<string, string>} */
 const LIBRARIES = { "libvpx-native-sys": "libvpx" };
 
@@ -54,6 +56,10 @@ export function notices() {
       texts.set(key, entry);
       entry.names.add(label);
     }
+  }
+  for (const name of readdirSync(IN_THE_PAGES)) {
+    const text = readFileSync(join(IN_THE_PAGES, name, "LICENSE"), "utf8");
+    texts.set(name, { names: new Set([`${name} (in the pages)`]), text });
   }
   const list = crates.map(
     (c) => `| ${c.name} | ${c.version} | ${c.license.replace("/", " OR ")} |`,

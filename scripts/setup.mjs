@@ -34,6 +34,7 @@ const TO_BUILD = [
 const TO_TEST = [
   { commands: ["chromium"], packages: ["chromium", "fonts-liberation"] },
   { commands: ["firefox-esr", "firefox"], packages: ["firefox-esr"] },
+  { commands: ["turnserver"], packages: ["coturn"] },
 ];
 
 /**

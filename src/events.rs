@@ -175,11 +175,15 @@ impl Waiting {
 /// The payload of `peer-connected`; `createdAt` in ms of the Unix clock, since JSON has no dates.
 pub(crate) fn peer_json(peer: &PeerInfo) -> Value {
     let created_at = peer.created_at.duration_since(UNIX_EPOCH);
-    json!({
+    let mut payload = json!({
         "id": peer.id.to_string(),
         "state": peer.state.as_str(),
         "createdAt": created_at.unwrap_or_default().as_millis() as u64,
-    })
+    });
+    if let Some(token) = &peer.token {
+        payload["token"] = Value::from(token.as_str());
+    }
+    payload
 }
 
 fn to_native(event: Event) -> NativeEvent {

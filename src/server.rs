@@ -132,6 +132,12 @@ impl NativeServer {
         });
     }
 
+    /// Closes a peer's connection. False: there is no such peer.
+    #[napi]
+    pub fn disconnect_peer(&self, peer_id: String, reason: String) -> bool {
+        peer(&peer_id).is_some_and(|peer| self.host.server.disconnect(peer, &reason))
+    }
+
     /// False: there is no such peer, or it was so before.
     #[napi]
     pub fn mute_microphone(&self, peer_id: String, muted: bool) -> bool {

@@ -43,6 +43,8 @@ export interface Opening {
   before?: () => void;
   /** Where the page signals, if not where it comes from: the address of a relay. */
   server?: string;
+  /** More of the page's address. */
+  query?: Record<string, string>;
 }
 
 /** A page that watches; closed after the test. */
@@ -83,7 +85,7 @@ export class Viewer {
   static async open(
     browser: Browser,
     port: number,
-    { before, server }: Opening = {},
+    { before, server, query }: Opening = {},
   ): Promise<Viewer> {
     const context = await browser.newContext({ viewport: { width: 1280, height: 800 } });
     cleanup(() => context.close());
@@ -92,8 +94,8 @@ export class Viewer {
     if (before) await page.addInitScript(before);
     await page.addInitScript(watch);
     const viewer = new Viewer(page, context);
-    const query = server ? `?${new URLSearchParams({ server })}` : "";
-    await page.goto(`http://127.0.0.1:${port}/${query}`);
+    const search = new URLSearchParams({ ...(server && { server }), ...query });
+    await page.goto(`http://127.0.0.1:${port}/?${search}`);
     return viewer;
   }
 

@@ -41,6 +41,8 @@ pub struct PeerInfo {
     pub state: PeerState,
     /// When its WebSocket was accepted.
     pub created_at: SystemTime,
+    /// `token` of its WebSocket's address: what the application gave the page to prove who it is.
+    pub token: Option<String>,
 }
 
 /// Sound from a browser's microphone: PCM, signed 16-bit little-endian, interleaved.

@@ -261,8 +261,10 @@ mod tests {
                 id: PeerId::nil(),
                 state,
                 created_at: SystemTime::UNIX_EPOCH,
+                token: None,
             },
             address: [127, 0, 0, 1].into(),
+            is_here: true,
             told: None,
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub(crate) info: PeerInfo,
     /// Where its signalling comes from.
     pub(crate) address: IpAddr,
+    /// Whether its WebSocket is open.
+    pub(crate) is_here: bool,
     pub(crate) told: Option<Told>,
 }
 
@@ -52,27 +54,37 @@ impl Book {
 pub(crate) struct Peers(Mutex<Book>);
 
 impl Peers {
-    pub(crate) fn add(&self, id: PeerId, address: IpAddr) -> PeerInfo {
+    pub(crate) fn add(&self, id: PeerId, address: IpAddr, token: Option<String>) -> PeerInfo {
         let info = PeerInfo {
             id,
             state: PeerState::Connecting,
             created_at: SystemTime::now(),
+            token,
         };
         let mut book = self.0.lock();
         book.turnover.joins += 1;
         book.entries.push(Entry {
             info: info.clone(),
             address,
+            is_here: true,
             told: None,
         });
         info
     }
 
-    /// The peer signals from there now.
-    pub(crate) fn moved(&self, id: PeerId, address: IpAddr) -> Option<PeerInfo> {
+    /// The peer's WebSocket broke.
+    pub(crate) fn away(&self, id: PeerId) {
+        if let Some(entry) = self.0.lock().find_mut(id) {
+            entry.is_here = false;
+        }
+    }
+
+    /// The peer is there again, and signals from there.
+    pub(crate) fn back(&self, id: PeerId, address: IpAddr) -> Option<PeerInfo> {
         let mut book = self.0.lock();
         let entry = book.find_mut(id)?;
         entry.address = address;
+        entry.is_here = true;
         Some(entry.info.clone())
     }
 

@@ -301,6 +301,15 @@ impl Server {
         }
     }
 
+    /// Closes a client's WebSocket and its media, for this reason. False: no such peer.
+    pub fn disconnect(&self, peer: PeerId, reason: &str) -> bool {
+        let running = self.running.lock();
+        running.as_ref().is_some_and(|running| {
+            running.signalling.close(peer, reason);
+            self.peers.is_local(peer).is_some()
+        })
+    }
+
     /// Sends a command over the control channel to one peer or to all; to how many connected ones.
     pub fn send_command(&self, peer: Option<PeerId>, command: &str, data: Value) -> usize {
         let Some(running) = &*self.running.lock() else {
@@ -486,13 +495,17 @@ impl Delegate for Desk {
         .collect()
     }
 
-    fn connected(&self, peer: PeerId, client: ClientInfo) {
-        let info = self.peers.add(peer, client.remote.ip());
+    fn connected(&self, peer: PeerId, client: ClientInfo, token: Option<String>) {
+        let info = self.peers.add(peer, client.remote.ip(), token);
         self.events.emit(Event::PeerConnected(info));
     }
 
+    fn away(&self, peer: PeerId) {
+        self.peers.away(peer);
+    }
+
     fn resumed(&self, peer: PeerId, client: ClientInfo) {
-        if let Some(info) = self.peers.moved(peer, client.remote.ip()) {
+        if let Some(info) = self.peers.back(peer, client.remote.ip()) {
             self.events.emit(Event::PeerResumed(info));
         }
     }

@@ -75,7 +75,7 @@ mod tests {
                 ..ViewerStatistics::default()
             }
         );
-        assert!(ViewerStatistics::deserialize(json!([1, 2])).is_err());
+        assert!(ViewerStatistics::deserialize(json!({"latencyMs": "20"})).is_err());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::protocol::{ClockReading, ErrorCode, ServerMessage};
+use super::protocol::{ClockReading, ServerMessage};
 use super::seats::{Admission, Ticket};
 use super::server::{ClientInfo, Shared, stopped};
 use super::session::{Action, Session};
@@ -102,12 +102,13 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let Some(admission) = shared.admit(ticket) else {
-        let full = ServerMessage::coded_error(ErrorCode::ServerFull, "Server full").to_json();
+    let Some(admission) = shared.admit(&ticket) else {
+        let full = ServerMessage::error("Server full").to_json();
         let ending = Ending::close(code::TRY_AGAIN_LATER, "Server full");
         return farewell(&mut socket, &[full.into()], &ending).await;
     };
-    let (mut presence, mut queue, mut closing) = Presence::new(shared, admission, info);
+    let (mut presence, mut queue, mut closing) =
+        Presence::new(shared, admission, info, ticket.pass);
     let mut ending = tokio::select! {
         biased;
         () = stopped(&mut stop) => Ending::close(code::GOING_AWAY, "server stopping"),
@@ -116,6 +117,7 @@ pub(super) async fn run(
     };
     if let Some(within) = ending.resume_within.filter(|_| presence.may_resume) {
         drop(socket);
+        presence.shared.delegate.away(presence.peer);
         tokio::select! {
             biased;
             () = stopped(&mut stop) => ending.reason = "server stopping".to_owned(),
@@ -156,6 +158,7 @@ impl Presence {
         shared: Arc<Shared>,
         admission: Admission,
         info: ClientInfo,
+        pass: Option<String>,
     ) -> (Self, mpsc::Receiver<Utf8Bytes>, oneshot::Receiver<Ending>) {
         let presence = Self {
             shared,
@@ -168,7 +171,7 @@ impl Presence {
         let delegate = &presence.shared.delegate;
         match admission.is_resumed {
             true => delegate.resumed(presence.peer, info),
-            false => delegate.connected(presence.peer, info),
+            false => delegate.connected(presence.peer, info, pass),
         }
         (presence, admission.queue, admission.closing)
     }

@@ -26,15 +26,14 @@ pub enum ClientMessage {
     /// Asks for the time; what the client's clock says.
     Clock(f64),
     /// How the avatar arrives.
-    Statistics(ViewerStatistics),
+    Statistics(Box<ViewerStatistics>),
 }
 
-/// What kind of failure an `error` tells of, for programs; the sentence is for people.
+/// What kind of failure an `error` tells of, for programs; the sentence is for people. (Sentences that are part of the
+/// contract have none.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorCode {
-    /// There are as many clients as there may be.
-    ServerFull,
     /// The offer has no codec that we have.
     NoSharedCodec,
     /// The offer cannot be used.
@@ -146,8 +145,9 @@ impl ClientMessage {
                     sent_at.map(Self::Clock).ok_or_else(missing)
                 }
                 "statistics" => data
+                    .filter(Value::is_object)
                     .and_then(|data| ViewerStatistics::deserialize(data).ok())
-                    .map(Self::Statistics)
+                    .map(|told| Self::Statistics(Box::new(told)))
                     .ok_or_else(|| bad("data", "statistics", "an object of numbers and words")),
                 unknown => Err(ProtocolError::UnknownType(quote(unknown))),
             },
@@ -318,6 +318,10 @@ mod tests {
             ),
             (json!({"type": "statistics"}), "`data` of statistics"),
             (
+                json!({"type": "statistics", "data": [1, 2]}),
+                "`data` of statistics",
+            ),
+            (
                 json!({"type": "statistics", "data": {"latencyMs": "20"}}),
                 "`data` of statistics",
             ),
@@ -358,8 +362,8 @@ mod tests {
                 r#"{"type":"error","error":"What?"}"#.to_owned(),
             ),
             (
-                ServerMessage::coded_error(ErrorCode::ServerFull, "Server full"),
-                r#"{"type":"error","error":"Server full","code":"server-full"}"#.to_owned(),
+                ServerMessage::coded_error(ErrorCode::BadOffer, "What?"),
+                r#"{"type":"error","error":"What?","code":"bad-offer"}"#.to_owned(),
             ),
             (
                 ServerMessage::Clock {

@@ -13,22 +13,26 @@ use crate::event::PeerId;
 const QUEUE: usize = 256;
 
 /// What a client brings: whether it can resume, and what it wants to resume.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ticket {
     /// It knows how to; without that its seat ends with its connection.
     can_resume: bool,
     /// The secret of its seat, if it has had one.
     token: Option<Uuid>,
+    /// What it shows to the application, whatever that is.
+    pub(super) pass: Option<String>,
 }
 
 impl Ticket {
     /// Of the query of a WebSocket's address: `resume`, or `resume=TOKEN`.
     pub(super) fn read(query: Option<&str>) -> Self {
-        let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        let resume = pairs.find_map(|(name, value)| (name == "resume").then_some(value));
+        let pairs = || url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        let find = |wanted| pairs().find_map(|(name, value)| (name == wanted).then_some(value));
+        let resume = find("resume");
         Self {
             can_resume: resume.is_some(),
             token: resume.and_then(|token| token.parse().ok()),
+            pass: find("token").map(Into::into),
         }
     }
 }
@@ -64,7 +68,7 @@ pub(super) struct Seats {
 
 impl Seats {
     /// The seat that the ticket is for, else a new one; none if there are `most` already.
-    pub(super) fn admit(&mut self, ticket: Ticket, most: usize) -> Option<Admission> {
+    pub(super) fn admit(&mut self, ticket: &Ticket, most: usize) -> Option<Admission> {
         let known = (ticket.token).and_then(|token| self.by_token.get(&token).copied());
         if known.is_none() && self.by_peer.len() >= most {
             return None;
@@ -146,7 +150,8 @@ mod tests {
     #[test]
     fn a_ticket_is_read_from_the_query() {
         assert_eq!(Ticket::read(None), Ticket::default());
-        assert_eq!(ticket("a=b&token=x"), Ticket::default());
+        assert_eq!(ticket("a=b"), Ticket::default());
+        assert_eq!(ticket("a=b&token=x%20y").pass.as_deref(), Some("x y"));
         let first = ticket("a=b&resume");
         assert!(first.can_resume && first.token.is_none());
         let token = Uuid::new_v4();
@@ -159,15 +164,15 @@ mod tests {
     #[test]
     fn a_token_finds_its_seat_again_and_only_that() {
         let mut seats = Seats::default();
-        let first = seats.admit(ticket("resume"), 1).unwrap();
+        let first = seats.admit(&ticket("resume"), 1).unwrap();
         assert!(!first.is_resumed && first.may_resume);
         let token = first.token.unwrap();
         assert!(
-            seats.admit(ticket("resume"), 1).is_none(),
+            seats.admit(&ticket("resume"), 1).is_none(),
             "there is one seat"
         );
 
-        let second = seats.admit(ticket(&format!("resume={token}")), 1).unwrap();
+        let second = seats.admit(&ticket(&format!("resume={token}")), 1).unwrap();
         assert!(second.is_resumed);
         assert_eq!((second.peer, second.token), (first.peer, first.token));
         assert!(first.closing.blocking_recv().is_ok(), "it was told");
@@ -180,7 +185,7 @@ mod tests {
         assert!(seats.leave(second.peer, second.visit));
         assert!(!seats.leave(second.peer, second.visit));
 
-        let third = seats.admit(ticket(&format!("resume={token}")), 1).unwrap();
+        let third = seats.admit(&ticket(&format!("resume={token}")), 1).unwrap();
         assert!(!third.is_resumed, "it was given up");
         assert_ne!((third.peer, third.token), (first.peer, first.token));
     }
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn who_cannot_resume_gets_no_token() {
         let mut seats = Seats::default();
-        let plain = seats.admit(Ticket::default(), 9).unwrap();
+        let plain = seats.admit(&Ticket::default(), 9).unwrap();
         assert!(plain.token.is_none() && !plain.may_resume);
     }
 }

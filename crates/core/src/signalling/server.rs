@@ -61,8 +61,10 @@ pub struct ClientInfo {
 pub trait Delegate: Send + Sync + 'static {
     /// `data` of the first message to a client: `iceServers`, `videoCodec`, `audioCodec`.
     fn config(&self, peer: PeerId) -> Map<String, Value>;
-    /// A client's WebSocket was accepted.
-    fn connected(&self, peer: PeerId, client: ClientInfo);
+    /// A client's WebSocket was accepted; `token` of its address is the application's.
+    fn connected(&self, peer: PeerId, client: ClientInfo, token: Option<String>);
+    /// Its WebSocket broke; it may be back.
+    fn away(&self, peer: PeerId);
     /// The client is there again, with a new WebSocket.
     fn resumed(&self, peer: PeerId, client: ClientInfo);
     /// It offers: `data` as it was sent.
@@ -204,17 +206,20 @@ impl Shared {
     }
 
     /// Gives a client its seat and its first message, unless the server is full.
-    pub(super) fn admit(&self, ticket: Ticket) -> Option<Admission> {
+    pub(super) fn admit(&self, ticket: &Ticket) -> Option<Admission> {
         let admission = self.seats.lock().admit(ticket, self.max_clients)?;
         let mut data = self.delegate.config(admission.peer);
-        let told = [
-            ("protocol", json!(GENERATION)),
-            ("version", json!(env!("CARGO_PKG_VERSION"))),
-            ("extensions", json!(EXTENSIONS)),
-            ("resumed", json!(admission.is_resumed)),
-        ];
-        let token = admission.token.map(|token| ("resumeToken", json!(token)));
-        data.extend((told.into_iter().chain(token)).map(|(name, value)| (name.to_owned(), value)));
+        // Who does not know of tokens knows of no other extension either, and gets what the original server sent.
+        if let Some(token) = admission.token {
+            let told = [
+                ("protocol", json!(GENERATION)),
+                ("version", json!(env!("CARGO_PKG_VERSION"))),
+                ("extensions", json!(EXTENSIONS)),
+                ("resumed", json!(admission.is_resumed)),
+                ("resumeToken", json!(token)),
+            ];
+            data.extend(told.map(|(name, value)| (name.to_owned(), value)));
+        }
         let first = ServerMessage::config(admission.peer, data.into());
         self.send(admission.peer, first.to_json().into());
         Some(admission)

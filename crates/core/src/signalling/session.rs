@@ -92,7 +92,7 @@ impl Session {
             Ok(ClientMessage::Answer(data)) => Some(Action::Answer(data)),
             Ok(ClientMessage::IceCandidate(data)) => Some(Action::Candidate(data)),
             Ok(ClientMessage::Clock(sent_at)) => Some(Action::Clock(sent_at)),
-            Ok(ClientMessage::Statistics(told)) => Some(Action::Statistics(Box::new(told))),
+            Ok(ClientMessage::Statistics(told)) => Some(Action::Statistics(told)),
             Ok(ClientMessage::Pong) => {
                 self.unanswered_pings = 0;
                 None

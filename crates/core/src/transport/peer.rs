@@ -34,6 +34,9 @@ const _: () = assert!(
 /// A peer that was not heard for so long is given up (consent, RFC 7675, lasts 30 s).
 const FAILED_AFTER: Duration = Duration::from_secs(25);
 
+/// Browsers send a check every 2.5 s: who was not heard for so long was cut off, and is back.
+const CUT_OFF: Duration = Duration::from_secs(6);
+
 /// Longest SRTP and SRTCP packet that is read: Ethernet's MTU. Browsers send at most 1,200 bytes; a fragmented one of
 /// 64 KiB could ask for a quarter of a million packets.
 const MAX_SRTP: usize = 1_500;
@@ -67,6 +70,8 @@ pub(super) struct Output {
     pub(super) authenticated: bool,
     /// And a check of our own was answered from there.
     pub(super) proved: bool,
+    /// It was cut off, and is heard again: its own request for a keyframe may have been lost before it could be sent.
+    pub(super) is_back: bool,
     /// Requests for packets and keyframes.
     pub(super) feedback: Vec<Feedback>,
     /// What its microphone sent, as far as it is worth decoding.
@@ -221,7 +226,7 @@ impl Peer {
             && let Some(consent) = &mut self.consent
             && let Some(word) = consent.read(now, remote, data)
         {
-            self.heard = now;
+            self.hear(now, out);
             out.is_settled = self.state == PeerState::Connected;
             if let Word::Check(data) = word {
                 out.datagrams.push(Datagram {
@@ -241,7 +246,7 @@ impl Peer {
         if check == Check::Refused {
             return;
         }
-        self.heard = now;
+        self.hear(now, out);
         out.authenticated = true;
         out.proved = check == Check::Nominated;
         if check == Check::Nominated {
@@ -252,6 +257,11 @@ impl Peer {
         if check == Check::Nominated || self.path.is_none() {
             self.set_path((local, remote));
         }
+    }
+
+    fn hear(&mut self, now: Instant, out: &mut Output) {
+        out.is_back = now.saturating_duration_since(self.heard) >= CUT_OFF;
+        self.heard = now;
     }
 
     fn set_path(&mut self, path: (SocketAddr, SocketAddr)) {

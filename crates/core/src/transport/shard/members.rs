@@ -283,6 +283,11 @@ impl Shard {
                 answer(now, feedback, outlet, stream, &mut self.io);
             }
         }
+        if out.is_back
+            && let Some(codec) = peer.outlet.as_ref().and_then(Outlet::video)
+        {
+            delegate.keyframe_wanted(codec, KeyframeReason::Asked);
+        }
         if let Some(state) = out.state {
             delegate.state(peer.id, state);
             if state == PeerState::Failed {
