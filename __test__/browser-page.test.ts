@@ -5,7 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem } from "../index.js";
 import { launch, PATIENCE_MS, Viewer } from "./support/chromium.js";
 import { pushPictures } from "./support/picture.mjs";
-import { cleanup, next, systemWith } from "./support.js";
+import { PHONE, type Visit, Visitor } from "./support/visitor.js";
+import { cleanup, next, pcm, systemWith } from "./support.js";
 
 const SCREENSHOTS = path.resolve(".cache/screenshots");
 
@@ -145,5 +146,205 @@ describe("the page", () => {
     await viewer.until((count) => window.watched.frames.length > count + 10, before);
     expect(system.server.getPeerCount()).toBe(1);
     expect(viewer.problems).toEqual([]);
+  });
+});
+
+/** A system with pictures, and somebody who sees them. */
+async function visited(visit: Visit = {}, query = "", flags: string[] = []) {
+  const system = await systemWith({}, { microphone: { voiceGating: false } });
+  await system.start();
+  cleanup(pushPictures(system.bridge).stop);
+  const own = flags.length > 0 ? await launch(...flags) : browser;
+  if (own !== browser) cleanup(() => own.close());
+  const url = `http://127.0.0.1:${system.server.port}/${query}`;
+  const visitor = await Visitor.at(own, url, visit);
+  await visitor.untilState("connected");
+  await visitor.untilSeen();
+  return { system, visitor, page: visitor.page };
+}
+
+describe("a person at the page", () => {
+  it("finds every control with the keyboard, sees where the focus is, and uses it", async () => {
+    const { visitor, page } = await visited();
+    const order = ["details", "connect", "sound", "captions", "microphone", "copy-log"];
+    for (const id of order) {
+      await visitor.tabTo(id);
+      const outline = await page.$eval(`#${id}`, (button) => getComputedStyle(button).outlineStyle);
+      expect([id, outline]).toEqual([id, "solid"]);
+    }
+    await page.focus("#connect");
+    await page.keyboard.press("Enter");
+    await visitor.untilState("disconnected");
+    await page.keyboard.press("Space");
+    await visitor.untilState("connected");
+    await page.focus("#sound");
+    await page.keyboard.press("Space");
+    await page.waitForSelector('#sound[aria-pressed="false"]');
+    expect(await page.$eval("video", (video) => video.muted)).toBe(true);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector('#sound[aria-pressed="true"]');
+    expect(await page.$eval("video", (video) => video.muted)).toBe(false);
+    expect(visitor.problems).toEqual([]);
+  });
+
+  it("reads captions when their moment is heard, unless they are switched off", async () => {
+    const { system, page } = await visited();
+    const patience = { timeout: PATIENCE_MS };
+    const caption = page.locator("#caption");
+    const say = async (data: unknown) => {
+      await system.bridge.pushAudioChunk(pcm(1000));
+      await system.bridge.pushCue({ at: 200, data });
+    };
+    await say({ type: "caption", text: "Good morning. <b>Not bold</b>", durationMs: 60_000 });
+    await caption.filter({ hasText: "Good morning. <b>Not bold</b>" }).waitFor();
+    // Another cue is no caption; a plain string is.
+    await say({ type: "viseme", text: "aa" });
+    await say("And good night.");
+    await caption.filter({ hasText: /^And good night\.$/ }).waitFor();
+    // It goes by itself once there was time to read it.
+    await caption.waitFor({ state: "hidden" });
+
+    await page.click("#captions");
+    expect(await page.getAttribute("#captions", "aria-pressed")).toBe("false");
+    const cues = await page.evaluateHandle(() => {
+      const cues: unknown[] = [];
+      window.avatarClient.addEventListener("cue", ({ detail }: CustomEventInit) => {
+        cues.push(detail.data);
+      });
+      return cues;
+    });
+    await say("Nobody reads this.");
+    await expect.poll(() => cues.jsonValue(), patience).toEqual(["Nobody reads this."]);
+    expect(await caption.isVisible()).toBe(false);
+    await page.click("#captions");
+    await say("Read again.");
+    await caption.filter({ hasText: "Read again." }).waitFor();
+    await system.interrupt();
+    await caption.waitFor({ state: "hidden" });
+  });
+
+  it("speaks, sees the level, and changes the microphone while it is on", async () => {
+    const flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"];
+    const { system, visitor, page } = await visited({}, "", flags);
+    expect(await page.isVisible("#microphone-device")).toBe(false);
+    await page.click("#microphone");
+    await page.waitForSelector('#microphone[aria-pressed="true"]');
+    await expect
+      .poll(async () => Number(await page.getAttribute("#level", "aria-valuenow")))
+      .toBeGreaterThanOrEqual(40);
+    const names = await page.locator("#microphone-device option").allTextContents();
+    expect(names.length).toBeGreaterThanOrEqual(2);
+
+    await next(system.bridge, "incoming-audio");
+    const wanted = names.at(-1) ?? "";
+    await page.selectOption("#microphone-device", { label: wanted });
+    await page.locator("#log", { hasText: `Microphone on: ${wanted}` }).waitFor();
+    const label = () =>
+      page.evaluate(
+        () =>
+          window.avatarClient.peerConnection
+            ?.getSenders()
+            .find(({ track }) => track?.kind === "audio")?.track?.label,
+      );
+    await expect.poll(label).toBe(wanted);
+    await next(system.bridge, "incoming-audio");
+    expect(
+      await page.$eval(
+        "#microphone-device",
+        (select) => (select as HTMLSelectElement).selectedOptions[0]?.label,
+      ),
+    ).toBe(wanted);
+
+    await page.click("#connect");
+    await page.waitForSelector('#microphone[aria-pressed="false"]');
+    expect(visitor.problems).toEqual([]);
+  });
+
+  it("filters the log, copies what is shown, and clears it", async () => {
+    const { visitor, page } = await visited({ permissions: ["clipboard-read", "clipboard-write"] });
+    const shown = () => page.locator("#log li:visible").allTextContents();
+    expect((await shown()).length).toBeGreaterThan(3);
+    await page.fill("#log-filter", "RECEIVING");
+    const lines = await shown();
+    expect(lines.map((line) => line.replace(/^[\d:.]+ /, ""))).toEqual([
+      expect.stringMatching(/^Receiving (audio|video)\.$/),
+      expect.stringMatching(/^Receiving (audio|video)\.$/),
+    ]);
+    expect(await page.textContent("#log-count")).toMatch(/^2 of \d+ lines$/);
+    await page.click("#copy-log");
+    await page.locator("#copy-log", { hasText: "Copied" }).waitFor();
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(lines.join("\n"));
+
+    await page.fill("#log-filter", "");
+    await page.selectOption("#log-level", "error");
+    expect(await shown()).toEqual([]);
+    await page.selectOption("#log-level", "info");
+    await page.click("#clear-log");
+    expect(await shown()).toEqual([]);
+    await page.click("#connect");
+    await page.locator("#log", { hasText: "Disconnected." }).waitFor();
+    expect(visitor.problems).toEqual([]);
+  });
+
+  it("puts the details away, and finds them so the next time", async () => {
+    const { visitor, page } = await visited();
+    const width = () => page.$eval(".screen", (screen) => screen.getBoundingClientRect().width);
+    expect(await width()).toBeGreaterThan(500);
+    await page.click("#details");
+    expect(await page.isVisible("#side")).toBe(false);
+    await page.reload();
+    await visitor.untilSeen();
+    expect(await page.isVisible("#side")).toBe(false);
+    expect(await page.getAttribute("#details", "aria-expanded")).toBe("false");
+    await page.click("#details");
+    expect(await page.isVisible("#side")).toBe(true);
+    expect(await width()).toBeGreaterThan(500);
+  });
+
+  it("sees by which path the media come, and plots of the last minutes", async () => {
+    const { system, page } = await visited();
+    await system.bridge.pushAudioChunk(pcm(30_000));
+    const tile = (name: string) => page.locator(`[data-metric="${name}"]`);
+    await tile("path")
+      .filter({ hasText: /^(host|prflx) \/ udp$/ })
+      .waitFor();
+    await tile("buffer")
+      .filter({ hasText: /^\d+ ms$/ })
+      .waitFor();
+    await tile("skew")
+      .filter({ hasText: /^-?\d+ ms$/ })
+      .waitFor();
+    await page.locator("#latency-kind", { hasText: /^(measured|estimated)$/ }).waitFor();
+    for (const name of ["delay", "bitrate", "fps", "loss"]) {
+      const plot = page.locator(`#plot-${name}`);
+      await expect.poll(() => plot.getAttribute("aria-label")).toMatch(/\d/);
+      expect((await plot.locator("canvas").boundingBox())?.height).toBeGreaterThan(50);
+    }
+  });
+
+  it("is let in by the token of the page's address, and takes only relays if it asks for them", async () => {
+    const system = await systemWith();
+    await system.start();
+    const visitor = await Visitor.at(browser, "about:blank");
+    const socket = visitor.page.waitForEvent("websocket");
+    await visitor.page.goto(`http://127.0.0.1:${system.server.port}/?token=let%20me%20in&relay`);
+    expect(new URL((await socket).url()).searchParams.get("token")).toBe("let me in");
+    const policy = () =>
+      visitor.page.evaluate(
+        () => window.avatarClient.peerConnection?.getConfiguration().iceTransportPolicy,
+      );
+    await expect.poll(policy).toBe("relay");
+  });
+
+  it("scrolls only up and down, on the smallest phone too", async () => {
+    const { visitor, page } = await visited({ viewport: { ...PHONE, width: 320 } });
+    await page.locator('[data-metric="bitrate"]', { hasText: /\d/ }).waitFor();
+    const tooWide = await page.evaluate(() =>
+      [document.documentElement, ...document.querySelectorAll(".tiles dd, .tiles dt, button")]
+        .filter((box) => box.scrollWidth > box.clientWidth + 1)
+        .map((box) => box.outerHTML.slice(0, 80)),
+    );
+    expect(tooWide).toEqual([]);
+    expect(visitor.problems).toEqual([]);
   });
 });

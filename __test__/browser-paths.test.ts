@@ -1,11 +1,14 @@
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { StreamingSystem, WebRTCConfig } from "../index.js";
+import { explain } from "../web/view/problems.js";
 import { launch, PATIENCE_MS, rateOf, Viewer } from "./support/chromium.js";
 import { pushPictures } from "./support/picture.mjs";
 import { startTurn } from "./support/turn.js";
 import { cleanup, systemWith } from "./support.js";
 
+/** A page that finds no path says so after 15 s. */
+const NO_PATH_MS = 25_000;
 const SECRET = "north-by-northwest";
 
 let browser: Browser;
@@ -57,7 +60,10 @@ describe("a browser that may only use a relay", () => {
     const urls = await startTurn(SECRET);
     const system = await showing({ turn: { urls, secret: "another secret" } });
     const viewer = await relayed(system);
-    await viewer.until(() => /relay|TURN|UDP|path/i.test(document.body.innerText));
+    const words = viewer.page.locator("#headline:visible");
+    await words
+      .filter({ hasText: String(explain("no-media-path")?.wrong) })
+      .waitFor({ timeout: NO_PATH_MS });
     expect(await viewer.frames()).toEqual([]);
 
     const found = (await system.doctor()).filter(({ check }) => check === "turn");

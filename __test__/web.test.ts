@@ -1,71 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AvatarClient, nextState, reconnectDelay, signallingUrl } from "../web/avatar-client.js";
-import { nextHold, soundBehind } from "../web/lip-sync.js";
-import { msAhead } from "../web/playout.js";
-import { judge, withStereoOpus } from "../web/session.js";
-import { format, measure, snapshot } from "../web/statistics.js";
-
-describe("reconnectDelay", () => {
-  const middle = { random: 0.5 };
-
-  it("starts at half a second and grows by 1.7", () => {
-    expect([0, 1, 2].map((attempt) => reconnectDelay(attempt, middle))).toEqual([500, 850, 1445]);
-  });
-
-  it("spreads by 20 % either way", () => {
-    expect(reconnectDelay(0, { random: 0 })).toBe(400);
-    expect(reconnectDelay(0, { random: 1 })).toBe(600);
-  });
-
-  it("never exceeds ten seconds, and keeps its spread there", () => {
-    for (const attempt of [6, 20, 10_000]) {
-      expect(reconnectDelay(attempt, { random: 1 })).toBe(10_000);
-      expect(reconnectDelay(attempt, { random: 0 })).toBeLessThan(7_000);
-    }
-  });
-
-  it("takes the longest delay at once when the server is full", () => {
-    expect(reconnectDelay(0, { serverFull: true, random: 1 })).toBe(10_000);
-  });
-});
-
-describe("nextState", () => {
-  it("follows a connection that is made, lost, made again and ended", () => {
-    const events = [
-      "connect",
-      "established",
-      "lost",
-      "connect",
-      "established",
-      "disconnect",
-    ] as const;
-    let state: ReturnType<typeof nextState> = "idle";
-    const path = events.map((event) => (state = nextState(state, event)));
-    expect(path).toEqual([
-      "connecting",
-      "connected",
-      "reconnecting",
-      "reconnecting",
-      "connected",
-      "disconnected",
-    ]);
-  });
-
-  it("stays disconnected whatever a late event says", () => {
-    for (const event of ["established", "lost", "unusable"] as const) {
-      expect(nextState("disconnected", event)).toBe("disconnected");
-    }
-  });
-});
-
-describe("judge", () => {
-  it("waits for ICE to recover from disconnected, but not from failed", () => {
-    expect(judge("disconnected")).toBe("grace");
-    expect(judge("failed")).toBe("lost");
-    expect(judge("connecting")).toBe("wait");
-    expect(judge("connected")).toBe("established");
-  });
-});
+import { AvatarClient, signallingUrl } from "../web/avatar-client.js";
+import { withStereoOpus } from "../web/client/connection.js";
+import { nextHold, soundBehind } from "../web/client/lip-sync.js";
+import { msAhead } from "../web/client/playout.js";
 
 describe("signallingUrl", () => {
   it.each([
@@ -100,104 +37,6 @@ describe("withStereoOpus", () => {
     const once = withStereoOpus(sdp);
     expect(withStereoOpus(once)).toBe(once);
     expect(withStereoOpus("m=audio 9 RTP/AVP 0\r\n")).toBe("m=audio 9 RTP/AVP 0\r\n");
-  });
-});
-
-describe("statistics", () => {
-  /** A report `second` seconds into a stream of 30 fps, 100 packets/s and 125,000 bytes/s. */
-  const report = (second: number, video: object = {}) =>
-    new Map<string, Record<string, unknown>>([
-      ["T", { type: "transport", timestamp: second * 1000, selectedCandidatePairId: "P" }],
-      [
-        "Q",
-        { type: "candidate-pair", state: "succeeded", nominated: true, currentRoundTripTime: 9 },
-      ],
-      ["P", { type: "candidate-pair", state: "succeeded", currentRoundTripTime: 0.04 }],
-      ["C", { type: "codec", mimeType: "video/H264" }],
-      [
-        "V",
-        {
-          id: "V",
-          type: "inbound-rtp",
-          kind: "video",
-          codecId: "C",
-          bytesReceived: second * 120_000,
-          headerBytesReceived: second * 5_000,
-          packetsReceived: second * 100,
-          packetsLost: 0,
-          jitter: 0.003,
-          jitterBufferDelay: second * 30 * 0.05,
-          jitterBufferEmittedCount: second * 30,
-          framesDecoded: second * 30,
-          totalDecodeTime: second * 30 * 0.002,
-          freezeCount: 1,
-          frameWidth: 512,
-          frameHeight: 512,
-          ...video,
-        },
-      ],
-    ]);
-
-  it("measures what happened between two readings", () => {
-    const metrics = measure(snapshot(report(4)), snapshot(report(6)));
-    expect(metrics).toMatchObject({
-      fps: 30,
-      bitrateBps: 1_000_000,
-      lossPercent: 0,
-      codec: "H264",
-      width: 512,
-    });
-    expect(metrics.rttMs).toBeCloseTo(40);
-    expect(metrics.jitterMs).toBeCloseTo(3);
-    expect(metrics.latencyMs).toBeCloseTo(50 + 20 + 2); // buffer + half the round trip + decoding
-  });
-
-  it("counts loss since the last reading, and none when late packets turn up", () => {
-    const at = (second: number, packetsLost: number) => snapshot(report(second, { packetsLost }));
-    expect(measure(at(1, 500), at(2, 525)).lossPercent).toBeCloseTo(20);
-    expect(measure(at(1, 5), at(2, 3)).lossPercent).toBe(0);
-  });
-
-  it("says nothing about rates on the first reading, or after the stream was replaced", () => {
-    const now = snapshot(report(5));
-    for (const before of [null, snapshot(report(4, { id: "other" })), now]) {
-      expect(measure(before, now)).toMatchObject({
-        fps: null,
-        bitrateBps: null,
-        latencyMs: null,
-        width: 512,
-      });
-    }
-  });
-
-  it("shows 0 fps and no latency while the picture stands still", () => {
-    const now = snapshot(report(5));
-    const later = { ...now, atMs: now.atMs + 1000 };
-    expect(measure(now, later)).toMatchObject({
-      fps: 0,
-      bitrateBps: 0,
-      latencyMs: null,
-      lossPercent: null,
-    });
-  });
-
-  it("reads an empty report as nothing known", () => {
-    const words = Object.values(format(measure(null, snapshot(new Map()))));
-    expect(new Set(words)).toEqual(new Set(["–"]));
-  });
-
-  it("writes the numbers with their units", () => {
-    expect(format(measure(snapshot(report(1)), snapshot(report(2))))).toEqual({
-      latency: "72 ms",
-      fps: "30 fps",
-      bitrate: "1.00 Mb/s",
-      loss: "0.0 %",
-      resolution: "512 × 512",
-      codec: "H264",
-      rtt: "40 ms",
-      jitter: "3 ms",
-      freezes: "1",
-    });
   });
 });
 
@@ -236,7 +75,7 @@ describe("AvatarClient", () => {
     remoteDescription: object | null = null;
     candidates: object[] = [];
     microphone: unknown = null;
-    constructor() {
+    constructor(readonly configuration: RTCConfiguration) {
       super();
       peers.push(this);
     }
@@ -250,6 +89,16 @@ describe("AvatarClient", () => {
       };
       return { sender: { replaceTrack }, receiver: {} };
     }
+    restarts = 0;
+    restartIce() {
+      this.restarts += 1;
+    }
+    getConfiguration = () => ({});
+    setConfiguration() {}
+    getReceivers = () => [];
+    /** Something arrives all the time. */
+    getStats = async () =>
+      new Map([["V", { type: "inbound-rtp", kind: "video", packetsReceived: performance.now() }]]);
     createOffer = async () => ({ type: "offer", sdp: "v=0\r\n" });
     setLocalDescription = async () => {};
     setRemoteDescription = async (description: object) => {
@@ -268,6 +117,14 @@ describe("AvatarClient", () => {
   class FakeStream {
     getTracks = () => [];
   }
+
+  const newServer = {
+    iceServers: [],
+    protocol: 1,
+    extensions: ["clock", "statistics", "resume"],
+    resumeToken: "secret/1",
+    resumed: false,
+  };
 
   beforeEach(() => {
     vi.useFakeTimers();
@@ -325,58 +182,49 @@ describe("AvatarClient", () => {
     expect(sockets).toHaveLength(2);
   });
 
-  it("gives a disconnected peer connection five seconds to recover", async () => {
-    const client = await connected();
-    newest(peers).become("disconnected");
-    await vi.advanceTimersByTimeAsync(4_900);
-    newest(peers).become("connected");
-    await vi.advanceTimersByTimeAsync(10_000);
-    expect(client.state).toBe("connected");
-
-    newest(peers).become("disconnected");
-    await vi.advanceTimersByTimeAsync(5_000);
-    expect(client.state).toBe("reconnecting");
-    expect(newest(peers).connectionState).toBe("closed");
-  });
-
   it("waits longer after each loss, and starts again after five good seconds", async () => {
     vi.spyOn(Math, "random").mockReturnValue(0.5);
     const delays: number[] = [];
     const client = new AvatarClient({ url: "ws://host:8081" });
     client.addEventListener("state", (event) => {
       const { retryInMs } = (event as CustomEvent).detail;
-      if (retryInMs !== null) delays.push(retryInMs);
+      if (retryInMs !== null) delays.push(Math.round(retryInMs));
     });
     client.connect();
-    for (const delay of [500, 850]) {
+    for (const delay of [350, 595]) {
       newest(sockets).drop();
-      await vi.advanceTimersByTimeAsync(delay);
+      await vi.advanceTimersByTimeAsync(delay + 1);
     }
     await newest(sockets).receive({ type: "config", peerId: "me", data: {} });
     newest(peers).become("connected");
-    await vi.advanceTimersByTimeAsync(5_000);
+    await vi.advanceTimersByTimeAsync(5_001);
     newest(sockets).drop();
-    expect(delays).toEqual([500, 850, 500]);
+    expect(delays).toEqual([350, 595, 350]);
     vi.restoreAllMocks();
   });
 
   it("gives up a try that leads nowhere, and tries again", async () => {
     const client = new AvatarClient({ url: "ws://host:8081" });
     client.connect();
-    await vi.advanceTimersByTimeAsync(15_000);
+    const [first] = sockets;
+    await vi.advanceTimersByTimeAsync(15_001);
     expect(client.state).toBe("reconnecting");
-    expect(newest(sockets).readyState).toBe(3);
+    expect(first?.readyState).toBe(3);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(sockets).toHaveLength(2);
   });
 
   it("retries a full server with the longest delay", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0.5);
     const client = new AvatarClient({ url: "ws://host:8081" });
     client.connect();
     await newest(sockets).receive({ type: "error", error: "Server full" });
     newest(sockets).drop();
-    await vi.advanceTimersByTimeAsync(6_600);
+    await vi.advanceTimersByTimeAsync(7_100);
     expect(sockets).toHaveLength(1);
-    await vi.advanceTimersByTimeAsync(3_400);
+    await vi.advanceTimersByTimeAsync(100);
     expect(sockets).toHaveLength(2);
+    vi.restoreAllMocks();
   });
 
   it("stops for good when told to, also while waiting for the next try", async () => {
@@ -422,6 +270,119 @@ describe("AvatarClient", () => {
     client.addEventListener("message", (event) => received.push((event as CustomEvent).detail));
     await newest(sockets).receive({ type: "greeting", text: "hello" });
     expect(received).toEqual([{ source: "signalling", data: { type: "greeting", text: "hello" } }]);
+  });
+
+  it("asks the server for its identity again, with the application's own token beside it", async () => {
+    const client = new AvatarClient({ url: "ws://host:8081/avatar?room=1", token: "a&b" });
+    client.connect();
+    expect(newest(sockets).url).toBe("ws://host:8081/avatar?room=1&token=a%26b&resume=");
+    await newest(sockets).receive({ type: "config", peerId: "me", data: newServer });
+    newest(peers).become("connected");
+    newest(sockets).drop();
+    await vi.advanceTimersByTimeAsync(500);
+    expect(new URL(newest(sockets).url).searchParams.get("resume")).toBe("secret/1");
+    await newest(sockets).receive({
+      type: "config",
+      peerId: "me",
+      data: { ...newServer, resumed: true },
+    });
+    expect(client.state).toBe("connected");
+    expect(client.peerId).toBe("me");
+    expect(peers).toHaveLength(1);
+
+    client.disconnect();
+    client.connect();
+    expect(new URL(newest(sockets).url).searchParams.get("resume")).toBe("");
+  });
+
+  it("offers with new ICE credentials when the media are lost and the server answers", async () => {
+    const client = new AvatarClient({ url: "ws://host:8081" });
+    client.connect();
+    const socket = newest(sockets);
+    await socket.receive({ type: "config", peerId: "me", data: newServer });
+    newest(peers).become("connected");
+    await vi.advanceTimersByTimeAsync(100);
+    newest(peers).become("failed");
+    expect(client.state).toBe("reconnecting");
+    const asked = socket.sent.findLast(({ type }) => type === "clock")?.data as object;
+    await socket.receive({ type: "clock", data: { ...asked, serverTime: 1.79e12 } });
+    expect(newest(peers).restarts).toBe(1);
+    expect(socket.sent.filter(({ type }) => type === "offer")).toHaveLength(2);
+    newest(peers).become("connected");
+    expect(client.state).toBe("connected");
+    expect(peers).toHaveLength(1);
+  });
+
+  it("leaves a WebSocket that does not answer open until another one has taken its place", async () => {
+    const client = new AvatarClient({ url: "ws://host:8081" });
+    client.connect();
+    const old = newest(sockets);
+    await old.receive({ type: "config", peerId: "me", data: newServer });
+    newest(peers).become("connected");
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(sockets).toHaveLength(2);
+    expect(old.readyState).toBe(1); // A close frame that comes through late would end the peer.
+    await newest(sockets).receive({
+      type: "config",
+      peerId: "me",
+      data: { ...newServer, resumed: true },
+    });
+    expect(old.readyState).toBe(3);
+    expect(client.state).toBe("connected");
+    client.disconnect();
+    expect(newest(sockets).readyState).toBe(3);
+  });
+
+  it("tells a server that wants to know how it goes each two seconds, and the page each second", async () => {
+    const client = await connected();
+    const stats: unknown[] = [];
+    client.addEventListener("stats", (event) => stats.push((event as CustomEvent).detail));
+    await vi.advanceTimersByTimeAsync(4_100);
+    expect(stats).toHaveLength(4);
+    expect(newest(sockets).sent.map(({ type }) => type)).toEqual(["offer"]);
+    client.disconnect();
+
+    client.connect();
+    await newest(sockets).receive({ type: "config", peerId: "me", data: newServer });
+    newest(peers).become("connected");
+    await vi.advanceTimersByTimeAsync(3_900);
+    await newest(sockets).receive({ type: "clock", data: {} });
+    await vi.advanceTimersByTimeAsync(300);
+    expect(newest(sockets).sent.filter(({ type }) => type === "statistics")).toHaveLength(2);
+  });
+
+  it("takes the microphone that it is made with, and only the ways that it may", async () => {
+    const track = { kind: "audio" } as MediaStreamTrack;
+    const client = await connected(
+      new AvatarClient({ url: "ws://host", microphone: track, iceTransportPolicy: "relay" }),
+    );
+    expect(newest(peers).microphone).toBe(track);
+    expect(newest(peers).configuration).toMatchObject({ iceTransportPolicy: "relay" });
+    await client.setMicrophone(null);
+    expect(newest(peers).microphone).toBeNull();
+  });
+
+  it("does not talk to a server whose protocol is newer than its own", async () => {
+    const client = new AvatarClient({ url: "ws://host:8081" });
+    let problem: unknown;
+    client.addEventListener("state", (event) => {
+      problem = (event as CustomEvent).detail.problem;
+    });
+    client.connect();
+    await newest(sockets).receive({ type: "config", peerId: "me", data: { protocol: 2 } });
+    expect(client.state).toBe("failed");
+    expect(problem).toBe("version-mismatch");
+    expect(peers).toHaveLength(0);
+    expect(newest(sockets).readyState).toBe(3);
+  });
+
+  it("may be told to disconnect by who hears of its state", async () => {
+    const client = await connected();
+    client.addEventListener("state", () => client.disconnect());
+    newest(sockets).drop();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(client.state).toBe("disconnected");
+    expect(sockets).toHaveLength(1);
   });
 });
 

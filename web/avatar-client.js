@@ -1,78 +1,48 @@
-// The avatar's viewer: a connection that keeps itself alive. Knows no DOM. One `Session` is one try;
-// `AvatarClient` owns at most one at a time, and decides when there is to be another.
+// The avatar's viewer: a connection that keeps itself alive. Knows no DOM but the video element that `watch` is given.
+//
+//   link.js, signalling.js, clock.js      the line to the server: one WebSocket after the other, and the server's clock
+//   connection.js, lip-sync.js, playout.js  one RTCPeerConnection, and what of it is played when
+//   recovery.js, steps.js, situation.js   the rules: when to open, offer, restart ICE, give up
+//   monitor.js, snapshot.js, statistics.js, latency.js  readings
+//   surroundings.js                       signs that the network may be another one
 
-import { describe, Session } from "./session.js";
+import { Connection, describe } from "./client/connection.js";
+import { Link } from "./client/link.js";
+import { Monitor } from "./client/monitor.js";
+import { recover } from "./client/recovery.js";
+import { signallingUrl } from "./client/signalling.js";
+import { atRest, deadline } from "./client/situation.js";
+import { onNewSurroundings } from "./client/surroundings.js";
+
+export { signallingUrl };
 
 /** @typedef {"idle" | "connecting" | "connected" | "reconnecting" | "disconnected" | "failed"} ClientState */
-/** @typedef {"connect" | "established" | "lost" | "disconnect" | "unusable"} ClientEvent */
+/**
+ * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through.
+ * @typedef {"unreachable" | "server-full" | "no-media-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" |
+ *   "bad-address"} Problem
+ */
 /** @typedef {"info" | "warn" | "error"} LogLevel */
-
-/** The port that `createStreamingSystem` signals on unless told otherwise. */
-const DEFAULT_PORT = 8081;
-/** Connected for this long, the next loss starts again with the shortest delay. */
-const STABLE_MS = 5_000;
-const BACKOFF = { firstMs: 500, factor: 1.7, longestMs: 10_000, jitter: 0.2 };
+/** @typedef {import("./client/situation.js").Happening} Happening */
+/** @typedef {import("./client/situation.js").Action} Action */
 
 /**
- * How long to wait before the next try.
- * @param {number} attempt tries that failed since the last good connection, from 0
- * @param {{serverFull?: boolean, random?: number}} [options] `serverFull` asks for the longest delay; `random` is in [0, 1)
- * @returns {number} ms; jittered by 20 %, and at most 10 s with the jitter
+ * @typedef {object} Options
+ * @property {string} url of the signalling server: ws: or wss:
+ * @property {string} [token] for the server's application, sent as the query `token`
+ * @property {MediaStream | MediaStreamTrack | null} [microphone] as for `setMicrophone`
+ * @property {RTCIceTransportPolicy} [iceTransportPolicy] "relay": by way of TURN servers only
+ * @property {(level: LogLevel, text: string) => void} [log]
  */
-export function reconnectDelay(attempt, { serverFull = false, random = Math.random() } = {}) {
-  const longest = BACKOFF.longestMs / (1 + BACKOFF.jitter);
-  const delay = serverFull
-    ? longest
-    : Math.min(longest, BACKOFF.firstMs * BACKOFF.factor ** attempt);
-  return Math.round(delay * (1 + BACKOFF.jitter * (2 * random - 1)));
-}
-
-/**
- * The client's state after an event. Only `connect` leaves a state of rest.
- * @param {ClientState} state
- * @param {ClientEvent} event
- * @returns {ClientState}
- */
-export function nextState(state, event) {
-  const active = state === "connecting" || state === "connected" || state === "reconnecting";
-  switch (event) {
-    case "connect":
-      return active ? state : "connecting";
-    case "established":
-      return active ? "connected" : state;
-    case "lost":
-      return active ? "reconnecting" : state;
-    case "disconnect":
-      return state === "idle" ? "idle" : "disconnected";
-    case "unusable":
-      return active ? "failed" : state;
-  }
-}
-
-/**
- * The signalling address for a page: `?server=` (`ws://host:port` or `host:port`), else the page's own
- * folder when the signalling server served it, else port 8081 of the same host.
- * @param {string} page the page's address
- * @param {boolean} servedBySignalling
- * @returns {string} a ws: or wss: URL
- */
-export function signallingUrl(page, servedBySignalling) {
-  const url = new URL(page);
-  const scheme = url.protocol === "https:" ? "wss:" : "ws:";
-  const given = url.searchParams.get("server")?.trim();
-  if (given) {
-    return /^[a-z]+:\/\//i.test(given) ? given.replace(/^http/i, "ws") : `${scheme}//${given}`;
-  }
-  if (servedBySignalling) return `${scheme}//${url.host}${new URL(".", url).pathname}`;
-  return `${scheme}//${url.hostname || "localhost"}:${DEFAULT_PORT}/`;
-}
 
 /**
  * A connection to the avatar that keeps itself alive.
  *
  * Events (CustomEvent, `detail` in braces):
- * - `state` {state, previous, reason, retryInMs}: `retryInMs` while waiting for the next try, else null
- * - `stream` {stream}: a MediaStream with the avatar's picture and sound; again after a reconnection
+ * - `state` {state, previous, reason, problem, retryInMs}: `problem` is a code, null for what has none; `retryInMs` while
+ *   waiting for the next try, else null
+ * - `stream` {stream}: a MediaStream with the avatar's picture and sound; again when a new connection replaces the old one
+ * - `stats` {metrics}: once a second while connected; see `Metrics` in statistics.js
  * - `command` {command, data}: what the server sent over the data channel
  * - `cue` {data}: what the server's application has happen at this moment of the sound
  * - `interrupt` {}: the avatar was cut off; what of its voice is still buffered is not heard
@@ -81,55 +51,71 @@ export function signallingUrl(page, servedBySignalling) {
  * - `log` {level, text}
  */
 export class AvatarClient extends EventTarget {
-  /** @type {string} */ #url;
-  /** @type {((level: LogLevel, text: string) => void) | undefined} */ #sink;
-  /** @type {ClientState} */ #state = "idle";
-  /** @type {Session | null} */ #session = null;
-  /** @type {MediaStreamTrack | null} */ #microphone = null;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #retryTimer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #stableTimer;
-  /** Tries lost since the connection was last good. */
-  #attempt = 0;
+  /** @type {Options} */ #options;
+  #situation = atRest();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+  /** What happened while something else was being dealt with. */
+  /** @type {Happening[]} */ #happenings = [];
+  #isDealing = false;
 
-  /** @param {{url: string, log?: (level: LogLevel, text: string) => void}} options */
-  constructor({ url, log }) {
+  /** @type {Link} */ #link;
+  /** @type {Connection | null} */ #connection = null;
+  /** @type {MediaStreamTrack | null} */ #microphone;
+  /** @type {Monitor} */ #monitor;
+  #surroundings = new AbortController();
+
+  /** @param {Options} options */
+  constructor(options) {
     super();
-    this.#url = url;
-    this.#sink = log;
+    this.#options = options;
+    this.#microphone = audioTrackOf(options.microphone ?? null);
+    this.#link = new Link(options, {
+      welcome: (config) => this.#happen({ type: "config", ...config }),
+      foreign: (reason) => this.#cannot("version-mismatch", reason),
+      message: (message) => this.#receive(message),
+      closed: (end) => this.#happen({ type: "closed", ...end }),
+      alive: () => this.#happen({ type: "alive" }),
+      silent: () => this.#happen({ type: "silent" }),
+      warn: (text) => this.#log("warn", text),
+    });
+    this.#monitor = new Monitor(this.#link.clock, {
+      heard: () => this.#happen({ type: "heard" }),
+      measured: (metrics) => {
+        if (this.state === "connected") this.#emit("stats", { metrics });
+      },
+      report: (data) => this.#link.report(data),
+    });
   }
 
   get state() {
-    return this.#state;
+    return this.#situation.state;
   }
 
   /** The id that the server gave this connection, or null. */
   get peerId() {
-    return this.#session?.peerId ?? null;
+    return this.#link.peerId;
   }
 
   /** The avatar's picture and sound (without a track until the server has answered), or null without a connection. */
   get stream() {
-    return this.#session?.stream ?? null;
+    return this.#connection?.stream ?? null;
   }
 
   get peerConnection() {
-    return this.#session?.pc ?? null;
+    return this.#connection?.pc ?? null;
   }
 
   /** Connects, and stays connected until `disconnect()`. While waiting for the next try, tries at once. */
   connect() {
-    if (this.#session) return;
-    clearTimeout(this.#retryTimer);
-    if (this.#state !== "reconnecting") this.#attempt = 0;
-    this.#enter("connect");
-    this.#open();
+    this.#surroundings.abort();
+    this.#surroundings = new AbortController();
+    onNewSurroundings(() => this.#happen({ type: "look" }), this.#surroundings.signal);
+    this.#happen({ type: "connect" });
   }
 
   /** Ends the connection, or the attempts to get one. */
   disconnect() {
-    this.#close();
-    if (nextState(this.#state, "disconnect") !== this.#state) this.#log("info", "Disconnected.");
-    this.#enter("disconnect");
+    this.#happen({ type: "disconnect" });
   }
 
   /**
@@ -138,12 +124,16 @@ export class AvatarClient extends EventTarget {
    * @param {MediaStream | MediaStreamTrack | null} source null for silence
    */
   async setMicrophone(source) {
-    this.#microphone =
-      source && "getAudioTracks" in source ? (source.getAudioTracks()[0] ?? null) : source;
-    const session = this.#session;
-    if (!session?.microphoneSender) return;
-    // A connection that closes meanwhile leaves replaceTrack pending for ever; the next one takes the track with it.
-    await Promise.race([session.microphoneSender.replaceTrack(this.#microphone), session.ended]);
+    this.#microphone = audioTrackOf(source);
+    await this.#connection?.setMicrophone(this.#microphone);
+  }
+
+  /**
+   * Which element shows the stream: what is measured is what it shows.
+   * @param {HTMLVideoElement | null} video
+   */
+  watch(video) {
+    this.#monitor.watch(video);
   }
 
   /**
@@ -153,75 +143,134 @@ export class AvatarClient extends EventTarget {
    * @returns {boolean} false when the channel is not open, and nothing was sent
    */
   sendCommand(command, data = {}) {
-    const channel = this.#session?.channel;
+    const channel = this.#connection?.channel;
     if (channel?.readyState !== "open") return false;
     channel.send(JSON.stringify({ command, data }));
     return true;
   }
 
-  #open() {
-    this.#log("info", `Connecting to ${this.#url}`);
+  /** @param {Happening} event */
+  #happen(event) {
+    this.#happenings.push(event);
+    if (this.#isDealing) return;
+    this.#isDealing = true;
     try {
-      if (typeof RTCPeerConnection === "undefined") throw new Error("this browser has no WebRTC");
-      this.#session = new Session(this.#url, {
-        microphone: () => this.#microphone,
-        established: () => this.#established(),
-        lost: (reason, serverFull) => this.#lost(reason, serverFull),
-        emit: (type, detail) => this.#emit(type, detail),
-        log: (level, text) => this.#log(level, text),
-      });
-    } catch (error) {
-      // A malformed address, ws: from an https: page, or no WebRTC: trying again would change nothing.
-      this.#emit("error", { message: describe(error) });
-      this.#log("error", `Cannot connect: ${describe(error)}`);
-      this.#enter("unusable", { reason: describe(error) });
+      for (let next = this.#happenings.shift(); next; next = this.#happenings.shift()) {
+        const { situation, actions } = recover(this.#situation, next, performance.now());
+        this.#situation = situation;
+        for (const action of actions) this.#act(action);
+      }
+    } finally {
+      this.#isDealing = false;
+    }
+    clearTimeout(this.#timer);
+    const ms = deadline(this.#situation) - performance.now();
+    if (ms < Number.POSITIVE_INFINITY)
+      this.#timer = setTimeout(() => this.#happen({ type: "time" }), Math.max(0, Math.ceil(ms)));
+  }
+
+  /** @param {Action} action */
+  #act(action) {
+    switch (action.do) {
+      case "open":
+        return this.#open();
+      case "abandon":
+        return this.#link.abandon();
+      case "offer":
+        return this.#offer();
+      case "restart":
+        return this.#connection?.restartIce(this.#link.iceServers);
+      case "look":
+        return this.#link.look();
+      case "drop":
+        this.#drop();
+        // The next WebSocket takes the peer over from this one; without that it is to end with it.
+        return this.#situation.keepsPeer ? this.#link.abandon() : this.#link.close();
+      case "end":
+        this.#surroundings.abort();
+        this.#drop();
+        return this.#link.close();
+      case "log":
+        return this.#log(action.level, action.text);
+      case "tell": {
+        const { do: _, ...detail } = action;
+        this.#emit("state", detail);
+      }
     }
   }
 
-  #established() {
-    if (this.#state === "connected") return;
-    this.#log("info", "Connected.");
-    this.#stableTimer = setTimeout(() => {
-      this.#attempt = 0;
-    }, STABLE_MS);
-    this.#enter("established");
+  #open() {
+    this.#log("info", `Connecting to ${this.#options.url}`);
+    if (typeof RTCPeerConnection === "undefined")
+      return this.#cannot("no-webrtc", "this browser has no WebRTC");
+    try {
+      this.#link.open();
+    } catch (error) {
+      // A malformed address, or ws: from an https: page: trying again would change nothing.
+      this.#cannot("bad-address", describe(error));
+    }
   }
 
-  /** @param {string} reason @param {boolean} serverFull */
-  #lost(reason, serverFull) {
-    this.#close();
-    const retryInMs = reconnectDelay(this.#attempt, { serverFull });
-    this.#attempt += 1;
-    this.#retryTimer = setTimeout(() => {
-      this.#enter("connect");
-      this.#open();
-    }, retryInMs);
-    this.#log(
-      "warn",
-      `Connection lost: ${reason}. Next try in ${(retryInMs / 1000).toFixed(1)} s.`,
-    );
-    this.#enter("lost", { reason, retryInMs });
+  /** @param {Problem} problem @param {string} reason */
+  #cannot(problem, reason) {
+    this.#emit("error", { message: reason });
+    this.#log("error", `Cannot connect: ${reason}`);
+    this.#happen({ type: "unusable", reason, problem });
   }
 
-  #close() {
-    clearTimeout(this.#retryTimer);
-    clearTimeout(this.#stableTimer);
-    this.#session?.close();
-    this.#session = null;
+  #offer() {
+    this.#drop();
+    const { iceTransportPolicy = "all" } = this.#options;
+    const { iceServers, peerId } = this.#link;
+    const failed = (/** @type {string} */ reason) => this.#happen({ type: "failed", reason });
+    try {
+      const connection = new Connection(
+        { iceServers, iceTransportPolicy },
+        {
+          microphone: this.#microphone,
+          send: (message) => this.#link.send(message),
+          changed: (state) => this.#happen({ type: "media", state }),
+          failed,
+          emit: (type, detail) => this.#emit(type, detail),
+          log: (level, text) => this.#log(level, text),
+        },
+      );
+      this.#connection = connection;
+      this.#log("info", `Offering as peer ${peerId ?? "without an id"}.`);
+      connection.offer();
+      this.#monitor.start(connection);
+    } catch (error) {
+      failed(`the server's configuration cannot be used: ${describe(error)}`);
+    }
   }
 
-  /** @param {ClientEvent} event @param {{reason?: string, retryInMs?: number}} [detail] */
-  #enter(event, { reason, retryInMs } = {}) {
-    const previous = this.#state;
-    this.#state = nextState(previous, event);
-    const trying = event === "connect" && previous === "reconnecting";
-    if (this.#state === previous && event !== "lost" && !trying) return;
-    this.#emit("state", {
-      state: this.#state,
-      previous,
-      reason: reason ?? null,
-      retryInMs: retryInMs ?? null,
-    });
+  #drop() {
+    this.#monitor.stop();
+    this.#connection?.close();
+    this.#connection = null;
+  }
+
+  /** @param {any} message */
+  #receive(message) {
+    switch (message.type) {
+      case "offer":
+      case "answer":
+      case "ice-candidate":
+      case "interrupt":
+      case "cues":
+        return this.#connection?.handle(message);
+      case "error":
+        return this.#complain(String(message.error ?? "unknown error"), message.code ?? null);
+      default:
+        this.#emit("message", { source: "signalling", data: message });
+    }
+  }
+
+  /** @param {string} text the server's own words @param {string | null} code */
+  #complain(text, code) {
+    this.#log("error", `Server: ${text}`);
+    this.#emit("error", { message: text });
+    this.#happen({ type: "refused", reason: text, code });
   }
 
   /** @param {string} type @param {unknown} detail */
@@ -231,7 +280,12 @@ export class AvatarClient extends EventTarget {
 
   /** @param {LogLevel} level @param {string} text */
   #log(level, text) {
-    this.#sink?.(level, text);
+    this.#options.log?.(level, text);
     this.#emit("log", { level, text });
   }
+}
+
+/** @param {MediaStream | MediaStreamTrack | null} source */
+function audioTrackOf(source) {
+  return source && "getAudioTracks" in source ? (source.getAudioTracks()[0] ?? null) : source;
 }

@@ -2,6 +2,7 @@
 // packets get lost and late. Both sides know of no other way to each other.
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { once } from "node:events";
+import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type RawData, WebSocket, WebSocketServer } from "ws";
 import { cleanup } from "../support.js";
@@ -65,14 +66,28 @@ export class Relay {
   readonly toBrowser: Direction;
   /** WebSockets that were opened so far. */
   signallingConnections = 0;
-  readonly #listener = new WebSocketServer({ host: HOST, port: 0 });
+  /** Offers that browsers have sent so far. */
+  offers = 0;
+  /** How much later each message of signalling is delivered. */
+  signallingDelayMs = 0;
+  readonly #server: number;
+  readonly #http = createServer((_, response) => response.writeHead(426).end());
+  readonly #listener = new WebSocketServer({ noServer: true });
+  readonly #lines: Line[] = [];
+  readonly #paths: MediaPath[] = [];
+  #isDark = false;
 
   private constructor(server: number, seed: number) {
+    this.#server = server;
     this.toServer = new Direction(seed);
     this.toBrowser = new Direction(seed + 2);
-    this.#listener.on("connection", (browser) => {
-      this.signallingConnections += 1;
-      void proxy(this, browser, server);
+    this.#http.on("upgrade", (request, socket, head) => {
+      // What asks in the dark is never heard.
+      if (this.#isDark) return void cleanup(() => socket.destroy());
+      this.#listener.handleUpgrade(request, socket, head, (browser) => {
+        this.signallingConnections += 1;
+        void this.#join(browser, request.url ?? "/");
+      });
     });
   }
 
@@ -83,16 +98,18 @@ export class Relay {
   static async before(server: number, seed = 4): Promise<Relay> {
     const relay = new Relay(server, seed);
     cleanup(() => {
-      for (const browser of relay.#listener.clients) browser.terminate();
-      relay.#listener.close();
+      for (const line of relay.#lines) line.cut();
+      for (const path of relay.#paths) path.close();
+      relay.#http.close();
     });
-    await once(relay.#listener, "listening");
+    relay.#http.listen(0, HOST);
+    await once(relay.#http, "listening");
     return relay;
   }
 
   /** For the page's `?server=`. */
   get url(): string {
-    return `ws://${HOST}:${(this.#listener.address() as AddressInfo).port}`;
+    return `ws://${HOST}:${(this.#http.address() as AddressInfo).port}`;
   }
 
   /** In both directions. */
@@ -102,41 +119,112 @@ export class Relay {
     Object.assign(this.toServer, settings);
     Object.assign(this.toBrowser, settings);
   }
+
+  /**
+   * Nothing at all gets through any more. Connections stay open: what is said over them arrives once it is light again, as
+   * TCP has it; what is opened meanwhile is not.
+   */
+  darken(): void {
+    this.#isDark = true;
+    this.set({ blackout: true });
+  }
+
+  lighten(): void {
+    this.#isDark = false;
+    this.set({ blackout: false });
+    for (const line of this.#lines) line.release();
+  }
+
+  /** Breaks the WebSockets without a close frame; the media go on. */
+  cut(): void {
+    for (const line of this.#lines) line.cut();
+  }
+
+  /** From now on the server is sent the media from other ports, and what it sends to the old ones is lost. */
+  rebind(): void {
+    for (const path of this.#paths) path.rebind();
+  }
+
+  get isDark(): boolean {
+    return this.#isDark;
+  }
+
+  async #join(browser: WebSocket, target: string): Promise<void> {
+    const path = await MediaPath.open(this);
+    // It outlives its WebSocket, as the media may.
+    this.#paths.push(path);
+    if (browser.readyState !== WebSocket.OPEN) return;
+    const upstream = new WebSocket(`ws://${HOST}:${this.#server}${target}`);
+    this.#lines.push(new Line(this, browser, upstream, path));
+  }
 }
 
-/** Joins a browser's WebSocket to one of our own to the server, and gives it a way for its media. */
-async function proxy(relay: Relay, browser: WebSocket, server: number): Promise<void> {
-  // What a browser sends before there is somebody to tell.
-  const early: RawData[] = [];
-  const keep = (data: RawData) => void early.push(data);
-  browser.on("message", keep);
-  browser.on("error", () => {});
-  const path = await MediaPath.open(relay);
-  const upstream = new WebSocket(`ws://${HOST}:${server}/`);
-  upstream.on("error", () => {});
-  const tell = (data: RawData) => {
+/** One browser's WebSocket, joined to one of our own to the server. */
+class Line {
+  readonly #relay: Relay;
+  readonly #browser: WebSocket;
+  readonly #upstream: WebSocket;
+  /** What is to be passed on once there is somebody to tell, and it is light. */
+  #held: (() => void)[] = [];
+
+  constructor(relay: Relay, browser: WebSocket, upstream: WebSocket, path: MediaPath) {
+    this.#relay = relay;
+    this.#browser = browser;
+    this.#upstream = upstream;
+    for (const socket of [browser, upstream]) socket.on("error", () => {});
+    browser.on("message", (data) => this.#pass(() => this.#tellServer(data)));
+    upstream.on("message", (data) => {
+      const message = towardsBrowser(String(data), path);
+      if (message) this.#pass(() => tell(browser, message));
+    });
+    browser.on("close", (code, reason) => this.#pass(() => end(upstream, code, reason)));
+    upstream.on("close", (code, reason) => this.#pass(() => end(browser, code, reason)));
+    upstream.on("open", () => this.release());
+  }
+
+  /** Passes on what was held, if it may. */
+  release(): void {
+    if (!this.#isOpen) return;
+    for (const step of this.#held.splice(0)) step();
+  }
+
+  cut(): void {
+    this.#browser.terminate();
+    this.#upstream.terminate();
+  }
+
+  get #isOpen(): boolean {
+    return this.#upstream.readyState !== WebSocket.CONNECTING && !this.#relay.isDark;
+  }
+
+  #pass(step: () => void): void {
+    const ms = this.#relay.signallingDelayMs;
+    if (ms > 0) setTimeout(() => this.#arrive(step), ms);
+    else this.#arrive(step);
+  }
+
+  #arrive(step: () => void): void {
+    if (this.#isOpen) step();
+    else this.#held.push(step);
+  }
+
+  #tellServer(data: RawData): void {
+    if (parse(String(data))?.type === "offer") this.#relay.offers += 1;
     const message = towardsServer(String(data));
-    if (message) upstream.send(message);
-  };
-  upstream.on("open", () => {
-    browser.off("message", keep);
-    early.forEach(tell);
-    browser.on("message", tell);
-  });
-  upstream.on("message", (data) => {
-    const message = towardsBrowser(String(data), path);
-    if (message) browser.send(message);
-  });
-  // Codes that may not be sent stand for an end without one.
-  const isSendable = (code: number) => code !== 1005 && code !== 1006;
-  upstream.on("close", (code, reason) => {
-    path.close();
-    if (isSendable(code)) browser.close(code, reason);
-    else browser.terminate();
-  });
-  const end = () => upstream.close();
-  if (browser.readyState === WebSocket.OPEN) browser.on("close", end);
-  else end();
+    if (message) tell(this.#upstream, message);
+  }
+}
+
+/** What comes too late is lost. */
+function tell(socket: WebSocket, message: string): void {
+  if (socket.readyState === WebSocket.OPEN) socket.send(message);
+}
+
+/** Ends one side of a line as the other one ended. */
+function end(socket: WebSocket, code: number, reason: Buffer): void {
+  if (code === 1006) socket.terminate();
+  else if (code === 1005) socket.close();
+  else socket.close(code, reason);
 }
 
 /** A browser's message without a word of its own addresses; null if nothing else is in it. */
@@ -218,7 +306,12 @@ class MediaPath {
   close(): void {
     this.#isClosed = true;
     this.#front.close();
+    this.rebind();
+  }
+
+  rebind(): void {
     for (const back of this.#backs.values()) void back.then((socket) => socket.close());
+    this.#backs.clear();
   }
 
   async #tellServer(packet: Buffer, browser: RemoteInfo): Promise<void> {
@@ -227,7 +320,7 @@ class MediaPath {
     const known = this.#backs.get(key) ?? this.#openBack(browser);
     this.#backs.set(key, known);
     const back = await known;
-    if (this.#isClosed || !this.#server) return;
+    if (this.#isClosed || !this.#server || this.#backs.get(key) !== known) return;
     back.send(packet, this.#server.port, this.#server.address);
   }
 

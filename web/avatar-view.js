@@ -1,0 +1,310 @@
+// <avatar-view src="ws://host:8081" microphone controls>: the avatar in any page, in one line:
+//
+//   <script type="module" src="https://host:8081/avatar-view.js"></script>
+//
+// A page with a Content-Security-Policy allows it with `connect-src` (the signalling) and `script-src` (this file).
+
+import { AvatarClient } from "./avatar-client.js";
+import { SHEET } from "./view/avatar-view-style.js";
+import { Captions } from "./view/captions.js";
+import { on, restWhileLeft } from "./view/dom.js";
+import { Microphone } from "./view/microphone.js";
+import { Playback } from "./view/playback.js";
+import { explain, refine } from "./view/problems.js";
+import {
+  isActive,
+  NO_OUTAGE,
+  nextOutage,
+  pictureWords,
+  retryWords,
+  STATE_WORDS,
+} from "./view/state-words.js";
+import { buildView } from "./view/view-parts.js";
+
+const RETRY_WORDS_MS = 250;
+/** The client's events, which are the element's as well. */
+const EVENTS = [
+  "state",
+  "stream",
+  "stats",
+  "command",
+  "cue",
+  "interrupt",
+  "message",
+  "error",
+  "log",
+];
+/** Another value of these is another connection. */
+const ADDRESS = ["src", "token", "relay"];
+
+// Where there is no DOM, on a server that renders pages, the module can be imported all the same.
+const Base = /** @type {typeof HTMLElement} */ (globalThis.HTMLElement ?? class {});
+
+/**
+ * Attributes, each with a property of its name:
+ * - `src`: where the server signals, `ws:` or `wss:` (or `http:`, `https:`, or relative to the page)
+ * - `token`: what the application lets this viewer in with
+ * - `relay`: media goes over TURN only
+ * - `microphone`: there is a button for it
+ * - `controls`: there are buttons to connect, for the sound, and for captions
+ * - `state`: set by the element, for styles: the client's state
+ *
+ * It emits the events of its AvatarClient, which is its `client`. Connected as long as it is in a document; moved within
+ * one step, it stays connected. For styles from outside: `::part(screen | video | poster | caption | notice | controls |
+ * button)` and `--avatar-accent`.
+ */
+export class AvatarView extends Base {
+  static observedAttributes = [...ADDRESS, "microphone", "controls"];
+
+  #parts = buildView();
+  #captions = new Captions(this.#parts.caption);
+  #playback = new Playback(this.#parts.video, () => this.#show());
+  /** @type {AvatarClient | null} */ #client = null;
+  /** @type {Microphone | null} */ #microphone = null;
+  #listening = new AbortController();
+  #outage = NO_OUTAGE;
+  /** @type {RTCIceServer[]} */ #iceServers = [];
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #retryTimer;
+
+  constructor() {
+    super();
+    const { screen, connect, sound, captions, microphone, playSound } = this.#parts;
+    this.attachShadow({ mode: "open" }).append(screen);
+    connect.addEventListener("click", () => this.#toggleConnection());
+    playSound.addEventListener("click", () => this.#playback.setSound(true));
+    sound.addEventListener("click", () =>
+      this.#playback.setSound(this.#playback.isBlocked || !this.#playback.isSoundWanted),
+    );
+    captions.addEventListener("click", () => {
+      this.#captions.isOn = !this.#captions.isOn;
+      this.#show();
+    });
+    microphone.addEventListener("click", () => {
+      this.#notice(null);
+      if (this.#microphone?.isOn) this.#microphone.stop();
+      else void this.#microphone?.start();
+    });
+  }
+
+  /** The connection; null without a `src` or outside a document. */
+  get client() {
+    return this.#client;
+  }
+
+  get src() {
+    return this.getAttribute("src") ?? "";
+  }
+  set src(value) {
+    this.setAttribute("src", value);
+  }
+
+  get token() {
+    return this.getAttribute("token") ?? "";
+  }
+  set token(value) {
+    this.setAttribute("token", value);
+  }
+
+  get relay() {
+    return this.hasAttribute("relay");
+  }
+  set relay(on) {
+    this.toggleAttribute("relay", on);
+  }
+
+  get microphone() {
+    return this.hasAttribute("microphone");
+  }
+  set microphone(on) {
+    this.toggleAttribute("microphone", on);
+  }
+
+  get controls() {
+    return this.hasAttribute("controls");
+  }
+  set controls(on) {
+    this.toggleAttribute("controls", on);
+  }
+
+  connectedCallback() {
+    // What was set on the element before this module was there hides the property of the class.
+    for (const name of /** @type {const} */ (["src", "token", "relay", "microphone", "controls"])) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete (/** @type {any} */ (this)[name]);
+      Object.assign(this, { [name]: value });
+    }
+    if (this.shadowRoot) this.shadowRoot.adoptedStyleSheets = SHEET.in(this.ownerDocument);
+    if (!this.#client) this.#open();
+    this.#show();
+  }
+
+  disconnectedCallback() {
+    // An element that is moved is connected again within the same step: it keeps its connection.
+    queueMicrotask(() => {
+      if (!this.isConnected) this.#close();
+    });
+  }
+
+  /** @param {string} name @param {string | null} before @param {string | null} now */
+  attributeChangedCallback(name, before, now) {
+    if (before === now) return;
+    if (ADDRESS.includes(name)) this.#reopen();
+    if (name === "microphone" && !this.microphone) this.#microphone?.stop();
+    this.#show();
+  }
+
+  /** Once, however many attributes a framework sets one after the other. */
+  #reopen() {
+    if (!this.#client) return this.isConnected ? this.#open() : undefined;
+    this.#close();
+    queueMicrotask(() => {
+      if (this.isConnected && !this.#client) this.#open();
+      this.#show();
+    });
+  }
+
+  #open() {
+    if (!this.src) return;
+    const client = new AvatarClient({
+      url: socketAddress(this.src, this.ownerDocument.baseURI),
+      ...(this.token && { token: this.token }),
+      ...(this.relay && { iceTransportPolicy: "relay" }),
+    });
+    this.#client = client;
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    this.#microphone = new Microphone((track) => client.setMicrophone(track));
+    on(this.#microphone, "change", () => this.#show(), { signal });
+    on(this.#microphone, "level", ({ level }) => this.#showLevel(level), { signal });
+    on(this.#microphone, "problem", ({ problem }) => this.#notice(problem), { signal });
+    on(client, "state", (event) => this.#follow(event), { signal });
+    on(client, "stream", ({ stream }) => this.#receive(stream), { signal });
+    on(client, "cue", ({ data }) => this.#captions.show(data), { signal });
+    on(client, "interrupt", () => this.#captions.clear(), { signal });
+    for (const type of EVENTS) {
+      const tell = (/** @type {unknown} */ detail) =>
+        this.dispatchEvent(new CustomEvent(type, { detail }));
+      on(client, type, tell, { signal });
+    }
+    restWhileLeft(client, signal);
+    client.watch(this.#parts.video);
+    client.connect();
+  }
+
+  #close() {
+    const client = this.#client;
+    if (!client) return;
+    this.#microphone?.close();
+    client.disconnect(); // Its last event is heard.
+    client.watch(null);
+    this.#listening.abort();
+    this.#client = null;
+    this.#microphone = null;
+    this.#notice(null);
+    clearInterval(this.#retryTimer);
+  }
+
+  #toggleConnection() {
+    const client = this.#client;
+    if (!client) return;
+    if (!isActive(client.state)) return client.connect();
+    client.disconnect();
+    this.#microphone?.stop(); // Who leaves does not expect to be listened to on coming back.
+  }
+
+  /** @param {MediaStream} stream */
+  #receive(stream) {
+    this.#iceServers = this.#client?.peerConnection?.getConfiguration().iceServers ?? [];
+    void this.#playback.show(stream);
+  }
+
+  /** @param {any} event */
+  #follow(event) {
+    const problem = refine(event.problem ?? null, this.#iceServers);
+    this.#outage = nextOutage(this.#outage, { ...event, problem }, Date.now());
+    if (event.state === "disconnected" || event.state === "failed") {
+      this.#captions.clear();
+      void this.#playback.show(null);
+    }
+    this.setAttribute("state", event.state);
+    clearInterval(this.#retryTimer);
+    if (event.state === "reconnecting")
+      this.#retryTimer = setInterval(() => this.#showRetry(), RETRY_WORDS_MS);
+    this.#show();
+  }
+
+  #show() {
+    const parts = this.#parts;
+    const state = this.#client?.state ?? "idle";
+    const words = this.src
+      ? pictureWords(state, this.#outage)
+      : { headline: STATE_WORDS.idle, detail: "The element has no src." };
+    write(parts.headline, words.headline);
+    write(parts.detail, isActive(state) || this.controls || !this.src ? words.detail : "");
+    write(
+      parts.announcement,
+      `${STATE_WORDS[state]} ${this.#outage.problem ? words.headline : ""}`,
+    );
+    const { hasPicture, isBlocked, isSoundWanted } = this.#playback;
+    parts.poster.classList.toggle("gone", state === "connected" && hasPicture);
+    parts.poster.classList.toggle("clear", state === "reconnecting" && hasPicture);
+    parts.playSound.hidden = !isBlocked;
+    parts.playSound.title = explain("autoplay-blocked")?.wrong ?? "";
+    press(parts.sound, isSoundWanted && !isBlocked);
+    press(parts.captions, this.#captions.isOn);
+    press(parts.microphone, this.#microphone?.isOn ?? false);
+    write(parts.connect, isActive(state) ? "Disconnect" : "Connect");
+    for (const button of [parts.connect, parts.sound, parts.captions])
+      button.hidden = !this.controls;
+    parts.microphone.hidden = !this.microphone;
+    parts.controls.hidden = !this.controls && !this.microphone;
+    if (!this.#microphone?.isOn) this.#showLevel(0);
+    this.#showRetry();
+  }
+
+  #showRetry() {
+    const state = this.#client?.state ?? "idle";
+    write(this.#parts.retry, retryWords(state, this.#outage, Date.now()));
+  }
+
+  /** @param {number} level 0 to 1 */
+  #showLevel(level) {
+    this.#parts.microphone.style.setProperty("--level", level.toFixed(2));
+  }
+
+  /** @param {import("./view/problems.js").ProblemCode | null} code */
+  #notice(code) {
+    const explanation = explain(code);
+    this.#parts.notice.hidden = !explanation;
+    write(this.#parts.notice, explanation ? `${explanation.wrong} ${explanation.remedy}` : "");
+  }
+}
+
+// The module may be there twice, from two addresses: the first one serves.
+if (globalThis.customElements && !customElements.get("avatar-view"))
+  customElements.define("avatar-view", AvatarView);
+
+/**
+ * @param {string} src
+ * @param {string} base what it may be relative to
+ */
+function socketAddress(src, base) {
+  try {
+    const url = new URL(src, base);
+    url.protocol = url.protocol.replace(/^http/, "ws");
+    return url.href;
+  } catch {
+    return src; // The client says what is wrong with it.
+  }
+}
+
+/** @param {HTMLElement} element @param {string} text */
+function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {HTMLElement} button @param {boolean} isPressed */
+function press(button, isPressed) {
+  button.setAttribute("aria-pressed", String(isPressed));
+}

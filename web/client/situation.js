@@ -1,0 +1,88 @@
+// What `recovery.js` decides on and with: the situation of a connection, what may happen to it, what may be done about it,
+// and how long to wait between tries. Knows no DOM, no clock and no connection.
+
+/** @typedef {import("../avatar-client.js").ClientState} ClientState */
+/** @typedef {import("../avatar-client.js").Problem} Problem */
+/** @typedef {"retry" | "opening" | "connecting" | "grace" | "silence" | "restart" | "giveUp" | "stable"} Timer */
+
+/** A server that is started again has everybody back within 5 s; one that stays away for minutes is asked less often. */
+const BACKOFF = { firstMs: 350, factor: 1.7, longestMs: 3_000, tries: 40, restMs: 10_000 };
+const JITTER = 0.4;
+
+/**
+ * @typedef {object} Situation
+ * @property {ClientState} state what the application is told
+ * @property {"none" | "opening" | "open"} socket `open`: the server's config has come
+ * @property {number} openedAt when the newest WebSocket began to open
+ * @property {"none" | "new" | "connected" | "interrupted" | "lost"} media `interrupted`: may recover by itself
+ * @property {number | null} lostSince
+ * @property {number} heardAt when something came over the media connection last
+ * @property {boolean} isSilent lost, although ICE has not said so
+ * @property {boolean} isRestarting ICE
+ * @property {boolean} keepsPeer the server keeps a peer whose WebSocket broke
+ * @property {boolean} isFull the server, by its own words
+ * @property {string | null} reason why there is no connection, in words
+ * @property {Problem | null} problem the same as a code
+ * @property {number} tries that failed since the connection was last good
+ * @property {Partial<Record<Timer, number>>} due
+ */
+
+/**
+ * @typedef {{type: "connect"} | {type: "disconnect"} | {type: "time"} | {type: "look"} | {type: "alive"} | {type: "silent"} |
+ *   {type: "heard"} | {type: "config", resumed: boolean, keepsPeer: boolean} | {type: "media", state: RTCPeerConnectionState} |
+ *   {type: "closed", reason: string, isBroken: boolean, wasOpen: boolean} | {type: "failed", reason: string} |
+ *   {type: "refused", reason: string, code: string | null} | {type: "unusable", reason: string, problem: Problem}} Happening
+ * `look`: the network may be another one; `alive`, `silent`: the server answers over the WebSocket, or does not;
+ * `heard`: something came over the media connection; `failed`: offering or answering did
+ */
+
+/**
+ * @typedef {{do: "open" | "abandon" | "offer" | "restart" | "look" | "drop" | "end"} |
+ *   {do: "tell", state: ClientState, previous: ClientState, reason: string | null, problem: Problem | null, retryInMs: number | null} |
+ *   {do: "log", level: "info" | "warn", text: string}} Action
+ * `open` a WebSocket in the place of any other; `abandon` the one that opens; `offer` a new peer connection in the place of any
+ * other; `restart` ICE; `look` whether the server answers; `drop` all connections, `end` them for good
+ */
+
+/** @returns {Situation} */
+export function atRest() {
+  return {
+    state: "idle",
+    socket: "none",
+    openedAt: 0,
+    media: "none",
+    lostSince: null,
+    heardAt: 0,
+    isSilent: false,
+    isRestarting: false,
+    keepsPeer: false,
+    isFull: false,
+    reason: null,
+    problem: null,
+    tries: 0,
+    due: {},
+  };
+}
+
+/** @param {Situation} situation @returns {number} when time itself is the next thing to happen */
+export function deadline({ due }) {
+  return Math.min(...Object.values(due), Number.POSITIVE_INFINITY);
+}
+
+/** @param {ClientState} state */
+export function isActive(state) {
+  return state === "connecting" || state === "connected" || state === "reconnecting";
+}
+
+/**
+ * How long to wait before the next try.
+ * @param {number} tries that failed since the last good connection, from 0
+ * @param {{serverFull?: boolean, random?: number}} [options] `serverFull` asks for the longest delay; `random` is in [0, 1)
+ * @returns {number} ms; jittered by 40 %, and at most 3 s with the jitter, after two minutes 10 s
+ */
+export function reconnectDelay(tries, { serverFull = false, random = Math.random() } = {}) {
+  const isResting = serverFull || tries >= BACKOFF.tries;
+  const longest = (isResting ? BACKOFF.restMs : BACKOFF.longestMs) / (1 + JITTER);
+  const delay = isResting ? longest : Math.min(longest, BACKOFF.firstMs * BACKOFF.factor ** tries);
+  return Math.round(delay * (1 + JITTER * (2 * random - 1)));
+}

@@ -1,0 +1,50 @@
+/** Whether there is a connection, or one is on its way. @param {ClientState} state */
+export function isActive(state: ClientState): state is "connected" | "connecting" | "reconnecting";
+/**
+ * The outage after a `state` event. What was wrong stays in view while a new try is made: it may be wrong still.
+ * @param {Outage} before
+ * @param {{state: ClientState, problem?: string | null, reason: string | null, retryInMs: number | null}} event
+ * @param {number} now
+ * @returns {Outage}
+ */
+export function nextOutage(before: Outage, { state, problem, reason, retryInMs }: {
+    state: ClientState;
+    problem?: string | null;
+    reason: string | null;
+    retryInMs: number | null;
+}, now: number): Outage;
+/**
+ * What to write where the picture is to be.
+ * @param {ClientState} state
+ * @param {Outage} outage
+ * @returns {{headline: string, detail: string}}
+ */
+export function pictureWords(state: ClientState, { problem, reason }: Outage): {
+    headline: string;
+    detail: string;
+};
+/**
+ * When the next try is; empty when none is to come.
+ * @param {ClientState} state
+ * @param {Outage} outage
+ * @param {number} now
+ */
+export function retryWords(state: ClientState, { retryAt }: Outage, now: number): string;
+/** @typedef {import("./avatar-client.js").ClientState} ClientState */
+/**
+ * Why there is no connection, and when the next try is, on the clock of `Date.now()`.
+ * @typedef {{problem: string | null, reason: string | null, retryAt: number | null}} Outage
+ */
+/** @type {Outage} */
+export const NO_OUTAGE: Outage;
+/** @type {Record<ClientState, string>} */
+export const STATE_WORDS: Record<ClientState, string>;
+export type ClientState = import("./avatar-client.js").ClientState;
+/**
+ * Why there is no connection, and when the next try is, on the clock of `Date.now()`.
+ */
+export type Outage = {
+    problem: string | null;
+    reason: string | null;
+    retryAt: number | null;
+};

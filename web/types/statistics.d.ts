@@ -1,0 +1,199 @@
+/**
+ * Counters of one received stream (`inbound-rtp`) since it began.
+ * @typedef {object} Inbound
+ * @property {string} id which stream; the counters of another one cannot be compared
+ * @property {number} bytes received, RTP headers included
+ * @property {number} packets
+ * @property {number} lost may go down when a late packet turns up (RFC 3550, A.3)
+ * @property {number | null} jitterMs
+ * @property {number} bufferSeconds summed over all emitted frames or samples
+ * @property {number} bufferEmitted
+ * @property {number} frames decoded
+ * @property {number} decodeSeconds summed over all decoded frames
+ * @property {number} freezes
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {string | null} codec such as "H264" or "Opus"
+ */
+/**
+ * @typedef {object} Snapshot
+ * @property {number} atMs when the counters were read
+ * @property {Inbound | null} video
+ * @property {Inbound | null} audio
+ * @property {number | null} rttMs of the candidate pair in use
+ * @property {string | null} path what kind of candidate our end of it is: "host", "srflx", "prflx" or "relay"
+ * @property {string | null} protocol "udp" or "tcp"; to the relay, if there is one
+ * @property {number} received packets and answers to our checks, since the connection began: grows while anything arrives
+ */
+/**
+ * What happened between two snapshots; null where there is nothing to tell.
+ * @typedef {object} Metrics
+ * @property {number | null} latencyMs from the picture's stamp to the screen, if `latencyIsMeasured`; else an estimate: jitter
+ *   buffer + half the round trip + decoding
+ * @property {boolean} latencyIsMeasured
+ * @property {number | null} latencyP50Ms of what was measured in the last ten seconds
+ * @property {number | null} latencyP95Ms
+ * @property {number | null} skewMs how much later the sound is heard than its picture is seen
+ * @property {number | null} jitterBufferMs how long a picture waited there
+ * @property {number | null} fps pictures decoded a second
+ * @property {number | null} bitrateBps video and audio received
+ * @property {number | null} lossPercent 0 to 100, video and audio together
+ * @property {number | null} width
+ * @property {number | null} height
+ * @property {string | null} codec both
+ * @property {string | null} videoCodec
+ * @property {string | null} audioCodec
+ * @property {string | null} path as in `Snapshot`
+ * @property {string | null} protocol
+ * @property {number | null} rttMs
+ * @property {number | null} jitterMs of the video's packets, else of the audio's
+ * @property {number | null} freezes since the stream began
+ */
+/**
+ * @param {Iterable<[string, any]>} report an RTCStatsReport, or any map like it
+ * @returns {Snapshot}
+ */
+export function snapshot(report: Iterable<[string, any]>): Snapshot;
+/**
+ * @param {Snapshot | null} before null on the first reading: then only what needs no comparison is known
+ * @param {Snapshot} now
+ * @param {{latency?: import("./latency.js").Latency | null, skewMs?: number | null}} [measured] by other means
+ * @returns {Metrics}
+ */
+export function measure(before: Snapshot | null, now: Snapshot, { latency, skewMs }?: {
+    latency?: import("./latency.js").Latency | null;
+    skewMs?: number | null;
+}): Metrics;
+/**
+ * The metrics as words, by the name of their tile; an en dash where nothing is known.
+ * @param {Metrics | null} metrics
+ * @returns {Record<"latency"|"fps"|"bitrate"|"loss"|"resolution"|"codec"|"rtt"|"jitter"|"freezes"|"skew"|"buffer"|"path", string>}
+ */
+export function format(metrics: Metrics | null): Record<"latency" | "fps" | "bitrate" | "loss" | "resolution" | "codec" | "rtt" | "jitter" | "freezes" | "skew" | "buffer" | "path", string>;
+/**
+ * What the server is told: the data of a `statistics` message. What is not known is left out.
+ * @param {Metrics} metrics
+ * @returns {Record<string, number | string>}
+ */
+export function report(metrics: Metrics): Record<string, number | string>;
+/**
+ * Counters of one received stream (`inbound-rtp`) since it began.
+ */
+export type Inbound = {
+    /**
+     * which stream; the counters of another one cannot be compared
+     */
+    id: string;
+    /**
+     * received, RTP headers included
+     */
+    bytes: number;
+    packets: number;
+    /**
+     * may go down when a late packet turns up (RFC 3550, A.3)
+     */
+    lost: number;
+    jitterMs: number | null;
+    /**
+     * summed over all emitted frames or samples
+     */
+    bufferSeconds: number;
+    bufferEmitted: number;
+    /**
+     * decoded
+     */
+    frames: number;
+    /**
+     * summed over all decoded frames
+     */
+    decodeSeconds: number;
+    freezes: number;
+    width: number | null;
+    height: number | null;
+    /**
+     * such as "H264" or "Opus"
+     */
+    codec: string | null;
+};
+export type Snapshot = {
+    /**
+     * when the counters were read
+     */
+    atMs: number;
+    video: Inbound | null;
+    audio: Inbound | null;
+    /**
+     * of the candidate pair in use
+     */
+    rttMs: number | null;
+    /**
+     * what kind of candidate our end of it is: "host", "srflx", "prflx" or "relay"
+     */
+    path: string | null;
+    /**
+     * "udp" or "tcp"; to the relay, if there is one
+     */
+    protocol: string | null;
+    /**
+     * packets and answers to our checks, since the connection began: grows while anything arrives
+     */
+    received: number;
+};
+/**
+ * What happened between two snapshots; null where there is nothing to tell.
+ */
+export type Metrics = {
+    /**
+     * from the picture's stamp to the screen, if `latencyIsMeasured`; else an estimate: jitter
+     * buffer + half the round trip + decoding
+     */
+    latencyMs: number | null;
+    latencyIsMeasured: boolean;
+    /**
+     * of what was measured in the last ten seconds
+     */
+    latencyP50Ms: number | null;
+    latencyP95Ms: number | null;
+    /**
+     * how much later the sound is heard than its picture is seen
+     */
+    skewMs: number | null;
+    /**
+     * how long a picture waited there
+     */
+    jitterBufferMs: number | null;
+    /**
+     * pictures decoded a second
+     */
+    fps: number | null;
+    /**
+     * video and audio received
+     */
+    bitrateBps: number | null;
+    /**
+     * 0 to 100, video and audio together
+     */
+    lossPercent: number | null;
+    width: number | null;
+    height: number | null;
+    /**
+     * both
+     */
+    codec: string | null;
+    videoCodec: string | null;
+    audioCodec: string | null;
+    /**
+     * as in `Snapshot`
+     */
+    path: string | null;
+    protocol: string | null;
+    rttMs: number | null;
+    /**
+     * of the video's packets, else of the audio's
+     */
+    jitterMs: number | null;
+    /**
+     * since the stream began
+     */
+    freezes: number | null;
+};
