@@ -1,5 +1,5 @@
 // The avatar's viewer: a connection that keeps itself alive. Knows no DOM but the video element that `watch` is given.
-//
+// Its parts are in client/:
 //   link.js, signalling.js, clock.js      the line to the server: one WebSocket after the other, and the server's clock
 //   connection.js, lip-sync.js, playout.js  one RTCPeerConnection, and what of it is played when
 //   recovery.js, steps.js, situation.js   the rules: when to open, offer, restart ICE, give up

@@ -4,7 +4,7 @@
 /** @typedef {"connecting" | "connected" | "disconnected" | "failed"} PeerState */
 
 /**
- * What a viewer's page told of itself last; see `web/statistics.js`.
+ * What a viewer's page told of itself last; see `web/client/statistics.js`.
  * @typedef {object} PeerStatistics
  * @property {number} receivedAt ms
  * @property {number} [latencyMs]

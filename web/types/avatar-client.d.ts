@@ -6,8 +6,8 @@ export { signallingUrl };
  *   "bad-address"} Problem
  */
 /** @typedef {"info" | "warn" | "error"} LogLevel */
-/** @typedef {import("./situation.js").Happening} Happening */
-/** @typedef {import("./situation.js").Action} Action */
+/** @typedef {import("./client/situation.js").Happening} Happening */
+/** @typedef {import("./client/situation.js").Action} Action */
 /**
  * @typedef {object} Options
  * @property {string} url of the signalling server: ws: or wss:
@@ -70,8 +70,8 @@ export type ClientState = "idle" | "connecting" | "connected" | "reconnecting" |
  */
 export type Problem = "unreachable" | "server-full" | "no-media-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" | "bad-address";
 export type LogLevel = "info" | "warn" | "error";
-export type Happening = import("./situation.js").Happening;
-export type Action = import("./situation.js").Action;
+export type Happening = import("./client/situation.js").Happening;
+export type Action = import("./client/situation.js").Action;
 export type Options = {
     /**
      * of the signalling server: ws: or wss:
@@ -91,4 +91,4 @@ export type Options = {
     iceTransportPolicy?: RTCIceTransportPolicy | undefined;
     log?: ((level: LogLevel, text: string) => void) | undefined;
 };
-import { signallingUrl } from "./signalling.js";
+import { signallingUrl } from "./client/signalling.js";

@@ -30,7 +30,7 @@ export function pictureWords(state: ClientState, { problem, reason }: Outage): {
  * @param {number} now
  */
 export function retryWords(state: ClientState, { retryAt }: Outage, now: number): string;
-/** @typedef {import("./avatar-client.js").ClientState} ClientState */
+/** @typedef {import("../avatar-client.js").ClientState} ClientState */
 /**
  * Why there is no connection, and when the next try is, on the clock of `Date.now()`.
  * @typedef {{problem: string | null, reason: string | null, retryAt: number | null}} Outage
@@ -39,7 +39,7 @@ export function retryWords(state: ClientState, { retryAt }: Outage, now: number)
 export const NO_OUTAGE: Outage;
 /** @type {Record<ClientState, string>} */
 export const STATE_WORDS: Record<ClientState, string>;
-export type ClientState = import("./avatar-client.js").ClientState;
+export type ClientState = import("../avatar-client.js").ClientState;
 /**
  * Why there is no connection, and when the next try is, on the clock of `Date.now()`.
  */

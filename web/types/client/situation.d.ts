@@ -158,6 +158,6 @@ export type Action = {
     level: "info" | "warn";
     text: string;
 };
-export type ClientState = import("./avatar-client.js").ClientState;
-export type Problem = import("./avatar-client.js").Problem;
+export type ClientState = import("../avatar-client.js").ClientState;
+export type Problem = import("../avatar-client.js").Problem;
 export type Timer = "retry" | "opening" | "connecting" | "grace" | "silence" | "restart" | "giveUp" | "stable";

@@ -13,5 +13,5 @@ export type Situation = import("./situation.js").Situation;
 export type Happening = import("./situation.js").Happening;
 export type Action = import("./situation.js").Action;
 export type Timer = import("./situation.js").Timer;
-export type ClientState = import("./avatar-client.js").ClientState;
-export type Problem = import("./avatar-client.js").Problem;
+export type ClientState = import("../avatar-client.js").ClientState;
+export type Problem = import("../avatar-client.js").Problem;

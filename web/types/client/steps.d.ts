@@ -1,8 +1,8 @@
 /** @typedef {import("./situation.js").Situation} Situation */
 /** @typedef {import("./situation.js").Action} Action */
 /** @typedef {import("./situation.js").Timer} Timer */
-/** @typedef {import("./avatar-client.js").ClientState} ClientState */
-/** @typedef {import("./avatar-client.js").Problem} Problem */
+/** @typedef {import("../avatar-client.js").ClientState} ClientState */
+/** @typedef {import("../avatar-client.js").Problem} Problem */
 /** A connection that is not there by then is given up. */
 export const CONNECTING_MS: 15000;
 /** Media that are lost for so long want a new connection. */
@@ -108,5 +108,5 @@ export class Steps {
 export type Situation = import("./situation.js").Situation;
 export type Action = import("./situation.js").Action;
 export type Timer = import("./situation.js").Timer;
-export type ClientState = import("./avatar-client.js").ClientState;
-export type Problem = import("./avatar-client.js").Problem;
+export type ClientState = import("../avatar-client.js").ClientState;
+export type Problem = import("../avatar-client.js").Problem;

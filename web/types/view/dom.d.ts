@@ -15,7 +15,7 @@ export function element<T extends HTMLElement = HTMLElement>(id: string, type?: 
 export function on(target: EventTarget, type: string, handle: (detail: any) => void, options?: AddEventListenerOptions): void;
 /**
  * A page that is left, and that the browser keeps for the way back, holds no connection meanwhile.
- * @param {import("./avatar-client.js").AvatarClient} client
+ * @param {import("../avatar-client.js").AvatarClient} client
  * @param {AbortSignal} [signal]
  */
-export function restWhileLeft(client: import("./avatar-client.js").AvatarClient, signal?: AbortSignal): void;
+export function restWhileLeft(client: import("../avatar-client.js").AvatarClient, signal?: AbortSignal): void;

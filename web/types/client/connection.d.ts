@@ -37,7 +37,7 @@ export class Connection {
     setMicrophone(track: MediaStreamTrack | null): Promise<void>;
     #private;
 }
-export type LogLevel = import("./avatar-client.js").LogLevel;
+export type LogLevel = import("../avatar-client.js").LogLevel;
 export type Owner = {
     /**
      * sent from the start
