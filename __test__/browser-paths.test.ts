@@ -75,7 +75,7 @@ describe("a browser that may only use a relay", () => {
 
 describe("a browser in a network without UDP", () => {
   it("sees the avatar over TCP", async () => {
-    const blocked = await launch("--force-webrtc-ip-handling-policy=disable_non_proxied_udp");
+    const blocked = await launch("--webrtc-ip-handling-policy=disable_non_proxied_udp");
     cleanup(() => blocked.close());
     const system = await showing({ tcpPort: 0 });
     const viewer = await Viewer.open(blocked, system.server.port ?? 0);

@@ -57,7 +57,8 @@ export function notices() {
       entry.names.add(label);
     }
   }
-  for (const name of readdirSync(IN_THE_PAGES)) {
+  const vendored = readdirSync(IN_THE_PAGES, { withFileTypes: true });
+  for (const { name } of vendored.filter((entry) => entry.isDirectory())) {
     const text = readFileSync(join(IN_THE_PAGES, name, "LICENSE"), "utf8");
     texts.set(name, { names: new Set([`${name} (in the pages)`]), text });
   }
