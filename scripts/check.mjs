@@ -98,11 +98,15 @@ function checkPackages() {
   const { root, platforms } = pack();
   const lint = (/** @type {string} */ tarball) =>
     run(npmProgram("publint"), ["run", tarball, "--strict"]);
-  const types = ["--exclude-entrypoints", "./web/webrtc-client.html", "--format", "ascii"];
+  const types = (/** @type {string[]} */ ...how) =>
+    run(npmProgram("attw"), [root, "--format", "ascii", ...how]);
+  // What is for browsers are ES modules, for bundlers and for Node that knows `exports`.
+  const browser = ["./client", "./avatar-view"];
   return [
     platforms.length > 0,
     ...[root, ...platforms].map(lint),
-    run(npmProgram("attw"), [root, ...types]),
+    types("--exclude-entrypoints", "./web/webrtc-client.html", ...browser),
+    types("--entrypoints", ...browser, "--ignore-rules", "no-resolution", "cjs-resolves-to-esm"),
   ].every(Boolean);
 }
 
