@@ -33,13 +33,14 @@ export interface WebRTCConfig {
    */
   tcpPort?: number;
   /**
-   * Who may see the operator's dashboard at `/dashboard`: browsers on this machine (`http://localhost:…`, not through a
-   * proxy), everyone who reaches the port, or nobody. Default `"loopback"`.
+   * Who may see the operator's dashboard at `/dashboard`: browsers on this machine (`http://localhost:…`), everyone who
+   * reaches the port, or nobody. Behind a proxy on the same machine everybody seems to come from here unless the proxy adds
+   * `X-Forwarded-For`: have it do so, or choose `"nobody"`. Default `"loopback"`.
    */
   dashboard?: "loopback" | "everyone" | "nobody";
   /** Logs each step of a connection to standard error (or what `RUST_LOG` says). Default false. */
   debug?: boolean;
-  /** Most clients at once, 1 to 100000; one more gets `"Server full"`. Default 100. */
+  /** Most clients at once, 1 to 100000, those who may resume included; one more gets `"Server full"`. Default 100. */
   maxClients?: number;
   /**
    * What pictures are sent as. A name is a preference: a viewer that lacks it gets the first of H.264, VP8 and VP9 that
@@ -388,7 +389,7 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
   /** Closes every peer and emits `stopped`. A second stop resolves. */
   stop(): Promise<void>;
 
-  /** Every client whose WebSocket is open. */
+  /** Every client whose WebSocket is open, or broke less than 30 s ago and may resume. */
   getPeers(): WebRTCPeer[];
 
   /** How many there are. */
@@ -411,7 +412,8 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
   doctor(): Promise<Finding[]>;
 
   /**
-   * Closes a client's connection; it is told the reason (123 bytes of it) in the close frame, code 1000.
+   * Turns a client away: closes its connection with code 4403 and this reason (123 bytes of it). Our own client then does not
+   * come back by itself; media flows until this is called.
    * @returns False: there is no such client.
    *
    * @example

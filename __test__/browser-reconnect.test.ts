@@ -266,21 +266,26 @@ describe("a page whose network fails it", () => {
     expect(peersOf(system)).toEqual([{ id: peerId, state: "connected" }]);
   });
 
-  it("is the same again after a black-out that ICE does not survive", {
-    ...REAL_TIME,
-    timeout: 90_000,
-  }, async () => {
-    const stage = await watching();
-    const { system, relay, viewer, peerId } = stage;
-    relay.darken();
-    await pass(25_000);
-    relay.lighten();
-    const back = await backAfter(stage, Date.now());
-    console.log(`picture back ${back.toFixed(0)} ms after a black-out of 25 s`);
-    await viewer.untilState("connected");
-    expect(await idOf(viewer)).toBe(peerId);
-    expect(peersOf(system)).toEqual([{ id: peerId, state: "connected" }]);
-  });
+  // The server gives a silent connection up after 22 to 25 s, the page after some more: in between they differ.
+  it.each([23.5, 26])(
+    "is the same again after a black-out of %d s, which ICE does not survive",
+    {
+      ...REAL_TIME,
+      timeout: 90_000,
+    },
+    async (seconds) => {
+      const stage = await watching();
+      const { system, relay, viewer, peerId } = stage;
+      relay.darken();
+      await pass(seconds * 1000);
+      relay.lighten();
+      const back = await backAfter(stage, Date.now());
+      console.log(`picture back ${back.toFixed(0)} ms after a black-out of ${seconds} s`);
+      await viewer.untilState("connected");
+      expect(await idOf(viewer)).toBe(peerId);
+      expect(peersOf(system)).toEqual([{ id: peerId, state: "connected" }]);
+    },
+  );
 
   it("goes on within 5 s from another address, without a new offer", REAL_TIME, async () => {
     const stage = await watching();

@@ -173,10 +173,10 @@ fn addresses(listen: &[IpAddr], machine: &[IpAddr], config: &ServerConfig) -> Fi
         return Finding::ok(CHECK, format!("media is bound to {}", list(bound)));
     }
     match reach(Reach::Network) {
-        true if asks_stun || config.turn.is_some() => Finding::ok(
+        true if asks_stun => Finding::ok(
             CHECK,
             format!(
-                "media is bound to {}; STUN or TURN lead here from elsewhere",
+                "media is bound to {}; STUN tells how others get here",
                 list(bound)
             ),
         ),
@@ -187,7 +187,7 @@ fn addresses(listen: &[IpAddr], machine: &[IpAddr], config: &ServerConfig) -> Fi
                 "media is reached within the own network only: {}",
                 list(bound)
             ),
-            "set webrtc.announcedIps to the public address that leads here, or give a STUN or TURN server",
+            "set webrtc.announcedIps to the public address that leads here, or give a STUN server in webrtc.iceServers",
         ),
         false => Finding::bad(
             Severity::Warning,

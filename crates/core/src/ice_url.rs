@@ -4,8 +4,6 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IceUrl {
     pub(crate) is_turn: bool,
-    /// Over TLS.
-    pub(crate) is_secure: bool,
     /// Over TCP, with or without TLS.
     pub(crate) is_tcp: bool,
     /// A name or an address, and the port, as resolvers take it.
@@ -32,7 +30,6 @@ impl IceUrl {
         let port = if is_secure { 5349 } else { 3478 };
         Some(Self {
             is_turn,
-            is_secure,
             is_tcp: is_secure || query == "transport=tcp",
             host: match has_port {
                 true => host.to_owned(),

@@ -146,6 +146,12 @@ impl Peers {
         self.0.lock().entries.len()
     }
 
+    /// Whether its media connection is lost for good.
+    pub(crate) fn has_failed(&self, id: PeerId) -> bool {
+        let book = self.0.lock();
+        (book.find(id)).is_some_and(|entry| entry.info.state == PeerState::Failed)
+    }
+
     pub(crate) fn is_connected(&self, id: PeerId) -> bool {
         let book = self.0.lock();
         (book.find(id)).is_some_and(|entry| entry.info.state == PeerState::Connected)

@@ -268,7 +268,7 @@ impl Server {
         doctor::examine(&self.config, ports)
     }
 
-    /// Everyone with an open WebSocket.
+    /// Everyone with an open WebSocket, and who may come back.
     pub fn peers(&self) -> Vec<PeerInfo> {
         self.peers.list()
     }
@@ -305,8 +305,9 @@ impl Server {
     pub fn disconnect(&self, peer: PeerId, reason: &str) -> bool {
         let running = self.running.lock();
         running.as_ref().is_some_and(|running| {
+            let is_there = self.peers.is_local(peer).is_some();
             running.signalling.close(peer, reason);
-            self.peers.is_local(peer).is_some()
+            is_there
         })
     }
 
@@ -371,9 +372,12 @@ impl Running {
     fn stop(self) {
         // Not `block_on`: a caller may itself be on a tokio thread.
         let (stopped, done) = std::sync::mpsc::channel();
-        let signalling = self.signalling.clone();
+        let (signalling, tcp) = (self.signalling.clone(), self.tcp);
         self.process.runtime().spawn(async move {
             signalling.stop().await;
+            if let Some(tcp) = tcp {
+                tcp.stop().await;
+            }
             let _ = stopped.send(());
         });
         if done.recv_timeout(SIGNALLING_STOP).is_err() {
@@ -456,6 +460,11 @@ impl Desk {
         else {
             return;
         };
+        // A browser does not begin DTLS anew on a connection that has had it.
+        if self.peers.has_failed(peer) && handle.is_of_last_connection(peer, &offer) {
+            let text = "this connection was given up: offer a new one";
+            return self.reply(peer, ServerMessage::coded_error(ErrorCode::BadOffer, text));
+        }
         let (mid, line) = offer.transport_section();
         let mid = mid.to_owned();
         let reach = Reach {
@@ -498,6 +507,10 @@ impl Delegate for Desk {
     fn connected(&self, peer: PeerId, client: ClientInfo, token: Option<String>) {
         let info = self.peers.add(peer, client.remote.ip(), token);
         self.events.emit(Event::PeerConnected(info));
+    }
+
+    fn is_lost(&self, peer: PeerId) -> bool {
+        self.peers.has_failed(peer)
     }
 
     fn away(&self, peer: PeerId) {

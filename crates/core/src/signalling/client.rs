@@ -42,6 +42,8 @@ pub(super) mod code {
     pub(in super::super) const POLICY_VIOLATION: u16 = 1008;
     pub(super) const TOO_BIG: u16 = 1009;
     pub(super) const TRY_AGAIN_LATER: u16 = 1013;
+    /// Of ours (RFC 6455, section 7.4.2): the application does not want this client, and it should not come back.
+    pub(in super::super) const TURNED_AWAY: u16 = 4403;
 }
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -74,8 +76,17 @@ impl Ending {
     }
 
     fn broken(error: &Error) -> Self {
+        use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
         let unheard = match error {
-            Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => UNHEARD,
+            // A neighbour that has vanished is unreachable, says Linux.
+            Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    TimedOut | HostUnreachable | NetworkUnreachable
+                ) =>
+            {
+                UNHEARD
+            }
             _ => Duration::ZERO,
         };
         Self {
@@ -115,7 +126,10 @@ pub(super) async fn run(
         Ok(ending) = &mut closing => ending,
         Err(ending) = presence.talk(&mut socket, &mut queue) => ending,
     };
-    if let Some(within) = ending.resume_within.filter(|_| presence.may_resume) {
+    if let Some(within) = ending
+        .resume_within
+        .filter(|_| presence.can_resume && presence.has_token)
+    {
         drop(socket);
         presence.shared.delegate.away(presence.peer);
         tokio::select! {
@@ -149,7 +163,9 @@ struct Presence {
     shared: Arc<Shared>,
     peer: PeerId,
     visit: u64,
-    may_resume: bool,
+    can_resume: bool,
+    /// The client has its token, or else it would not be heard. Who gave up before would never come back.
+    has_token: bool,
     reason: String,
 }
 
@@ -164,7 +180,8 @@ impl Presence {
             shared,
             peer: admission.peer,
             visit: admission.visit,
-            may_resume: admission.may_resume,
+            can_resume: admission.token.is_some(),
+            has_token: admission.is_resumed,
             // Replaced by the real one, unless the task is aborted.
             reason: "connection lost: aborted".to_owned(),
         };
@@ -178,7 +195,7 @@ impl Presence {
 
     /// Passes messages both ways. May be dropped at any point: a message is then sent whole by [`farewell`], or not at all.
     async fn talk(
-        &self,
+        &mut self,
         socket: &mut Socket,
         queue: &mut mpsc::Receiver<Utf8Bytes>,
     ) -> Result<Infallible, Ending> {
@@ -190,7 +207,10 @@ impl Presence {
                     write(socket, text).await?;
                     None
                 }
-                message = socket.next() => on_message(&mut session, message)?,
+                message = socket.next() => {
+                    self.has_token |= matches!(message, Some(Ok(Message::Text(_))));
+                    on_message(&mut session, message)?
+                }
                 () = sleep_until(session.deadline().into()) => session.on_timer(Instant::now()),
             };
             match action {

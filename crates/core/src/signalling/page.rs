@@ -7,7 +7,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
     X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderName, StatusCode};
+use axum::http::{HeaderName, StatusCode, Version};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -27,17 +27,17 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 
-/// What the pages' files are served as; others of the folder are not served.
-fn kind_of(path: &str) -> Option<&'static str> {
-    match path.rsplit_once('.')?.1 {
-        "html" => Some(HTML),
-        "js" => Some(JAVASCRIPT),
-        "css" => Some(CSS),
-        _ => None,
+/// What the pages' files are served as.
+fn kind_of(path: &str) -> &'static str {
+    match path.rsplit_once('.') {
+        Some((_, "html")) => HTML,
+        Some((_, "js")) => JAVASCRIPT,
+        Some((_, "css")) => CSS,
+        _ => TEXT,
     }
 }
 
-/// The page runs only its own scripts, talks only WebSocket (to any host: `?server=`), and is framed by nobody.
+/// A page runs only its own scripts, talks to its server and over WebSocket to any (`?server=`), and is framed by nobody.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
     media-src 'self' blob: mediastream:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
@@ -57,7 +57,7 @@ pub(super) fn router(
             get(move || async move { (headers(PROMETHEUS), metrics()) }),
         );
     for &(path, content) in FILES {
-        let Some(kind) = kind_of(path) else { continue };
+        let kind = kind_of(path);
         let handler = get(move || async move {
             let policy = (kind == HTML).then_some([(CONTENT_SECURITY_POLICY, POLICY)]);
             // `<avatar-view>` works in pages of other origins: its files are public, and read no cookies.
@@ -113,7 +113,7 @@ fn refused() -> Response {
 }
 
 /// Loopback is who comes over loopback, by a loopback name (a page elsewhere may have its own name resolved to us), and
-/// not through a proxy, which speaks for others.
+/// not through a proxy, which speaks for others, as far as it says so: some proxies say nothing, but speak HTTP/1.0.
 fn may_see(audience: Audience, request: &Request) -> bool {
     let header = |name: &str| request.headers().get(name);
     match audience {
@@ -126,7 +126,8 @@ fn may_see(audience: Audience, request: &Request) -> bool {
             let names_us = host.is_some_and(is_loopback_name);
             let is_direct = ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
                 .iter()
-                .all(|name| header(name).is_none());
+                .all(|name| header(name).is_none())
+                && request.version() != Version::HTTP_10;
             comes_near && names_us && is_direct
         }
     }

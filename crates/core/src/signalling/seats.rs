@@ -44,7 +44,6 @@ pub(super) struct Admission {
     pub(super) visit: u64,
     /// To be told to the client.
     pub(super) token: Option<Uuid>,
-    pub(super) may_resume: bool,
     pub(super) is_resumed: bool,
     pub(super) queue: mpsc::Receiver<Utf8Bytes>,
     pub(super) closing: oneshot::Receiver<Ending>,
@@ -99,7 +98,6 @@ impl Seats {
             peer,
             visit: self.visits,
             token,
-            may_resume: token.is_some(),
             is_resumed: known.is_some(),
             queue,
             closing,
@@ -165,7 +163,7 @@ mod tests {
     fn a_token_finds_its_seat_again_and_only_that() {
         let mut seats = Seats::default();
         let first = seats.admit(&ticket("resume"), 1).unwrap();
-        assert!(!first.is_resumed && first.may_resume);
+        assert!(!first.is_resumed);
         let token = first.token.unwrap();
         assert!(
             seats.admit(&ticket("resume"), 1).is_none(),
@@ -194,6 +192,6 @@ mod tests {
     fn who_cannot_resume_gets_no_token() {
         let mut seats = Seats::default();
         let plain = seats.admit(&Ticket::default(), 9).unwrap();
-        assert!(plain.token.is_none() && !plain.may_resume);
+        assert!(plain.token.is_none());
     }
 }

@@ -41,7 +41,7 @@ pub struct SignallingConfig {
     pub host: Option<IpAddr>,
     /// TCP port; 0 takes a free one.
     pub port: u16,
-    /// Most WebSocket clients at once.
+    /// Most WebSocket clients at once, those who may come back included.
     pub max_clients: usize,
     /// Who may see the dashboard.
     pub dashboard: Audience,
@@ -63,6 +63,8 @@ pub trait Delegate: Send + Sync + 'static {
     fn config(&self, peer: PeerId) -> Map<String, Value>;
     /// A client's WebSocket was accepted; `token` of its address is the application's.
     fn connected(&self, peer: PeerId, client: ClientInfo, token: Option<String>);
+    /// Whether its media connection is lost for good: then whoever is back needs a new one.
+    fn is_lost(&self, peer: PeerId) -> bool;
     /// Its WebSocket broke; it may be back.
     fn away(&self, peer: PeerId);
     /// The client is there again, with a new WebSocket.
@@ -157,9 +159,10 @@ impl SignallingServer {
         }
     }
 
-    /// Closes a client once it was sent what is queued for it; an unknown one is none of our business.
+    /// Turns a client away once it was sent what is queued for it; an unknown one is none of our business.
     pub fn close(&self, peer: PeerId, reason: &str) {
-        self.shared.close(peer, Ending::close(code::NORMAL, reason));
+        self.shared
+            .close(peer, Ending::close(code::TURNED_AWAY, reason));
     }
 
     /// Frees the port, closes every client and waits until all is gone: a second or less. May be called twice.
@@ -207,7 +210,9 @@ impl Shared {
 
     /// Gives a client its seat and its first message, unless the server is full.
     pub(super) fn admit(&self, ticket: &Ticket) -> Option<Admission> {
-        let admission = self.seats.lock().admit(ticket, self.max_clients)?;
+        // Held to the end: nobody sends anything before the first message.
+        let mut seats = self.seats.lock();
+        let admission = seats.admit(ticket, self.max_clients)?;
         let mut data = self.delegate.config(admission.peer);
         // Who does not know of tokens knows of no other extension either, and gets what the original server sent.
         if let Some(token) = admission.token {
@@ -215,13 +220,18 @@ impl Shared {
                 ("protocol", json!(GENERATION)),
                 ("version", json!(env!("CARGO_PKG_VERSION"))),
                 ("extensions", json!(EXTENSIONS)),
-                ("resumed", json!(admission.is_resumed)),
+                (
+                    "resumed",
+                    json!(admission.is_resumed && !self.delegate.is_lost(admission.peer)),
+                ),
                 ("resumeToken", json!(token)),
             ];
             data.extend(told.map(|(name, value)| (name.to_owned(), value)));
         }
         let first = ServerMessage::config(admission.peer, data.into());
-        self.send(admission.peer, first.to_json().into());
+        if let Some(queue) = seats.queue(admission.peer) {
+            queue.try_send(first.to_json().into()).ok();
+        }
         Some(admission)
     }
 

@@ -47,6 +47,9 @@ impl Delegate for Recorder {
         let data = json!({"iceServers": [{"urls": ["stun:a"]}], "videoCodec": "auto", "audioCodec": "opus"});
         data.as_object().unwrap().clone()
     }
+    fn is_lost(&self, _: PeerId) -> bool {
+        false
+    }
     fn away(&self, _: PeerId) {}
     fn resumed(&self, peer: PeerId, client: ClientInfo) {
         self.record(Seen::Resumed(peer, client));
@@ -401,7 +404,7 @@ async fn a_peer_that_is_closed_gets_what_was_sent_before_and_the_reason() {
     server.server.close(client.peer, &reason);
     server.server.close(PeerId::nil(), "nobody");
     assert_eq!(client.error().await, "goodbye");
-    assert_eq!(client.close_code().await, (1000, "é".repeat(61)));
+    assert_eq!(client.close_code().await, (4403, "é".repeat(61)));
     assert_eq!(server.disconnected().await, reason);
 }
 
@@ -648,7 +651,13 @@ async fn resuming(server: &Server, query: &str) -> (Client, String, bool) {
         (&json!(1), &json!("auto"))
     );
     let token = data["resumeToken"].as_str().unwrap().to_owned();
-    (client, token, config["data"]["resumed"].as_bool().unwrap())
+    let resumed = data["resumed"].as_bool().unwrap();
+    // Who has not said anything may not have its token.
+    client
+        .send(json!({"type": "clock", "data": {"sentAt": 0}}))
+        .await;
+    assert_eq!(client.json().await["type"], "clock");
+    (client, token, resumed)
 }
 
 /// Ends a connection as a dead network does.
@@ -704,6 +713,16 @@ async fn a_client_whose_connection_breaks_has_its_seat_again_with_its_token() {
         !resumed && client.peer != peer && other != token,
         "it had left"
     );
+}
+
+#[tokio::test]
+async fn who_breaks_off_without_a_word_leaves_no_seat_behind() {
+    let mut server = Server::any();
+    let client = Client::connect(server.address(), "/?resume").await;
+    server.seen().await;
+    cut(client);
+    assert!(matches!(server.seen().await, Seen::Disconnected(..)));
+    assert_eq!(server.server.client_count(), 0);
 }
 
 #[tokio::test]

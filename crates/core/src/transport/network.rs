@@ -277,6 +277,12 @@ impl StreamHandle {
         (sdp, candidates)
     }
 
+    /// Whether the peer's last offer was of the same connection as this one.
+    pub fn is_of_last_connection(&self, peer: PeerId, offer: &Offer) -> bool {
+        let sessions = self.sessions.lock();
+        (sessions.get(&peer)).is_some_and(|session| session.fingerprint == offer.fingerprint)
+    }
+
     /// The thread of a peer and our credentials for its offer: the same ones as before, unless it restarts ICE or is
     /// of another connection (RFC 8829, 5.3.1).
     fn session(&self, peer: PeerId, offer: &Offer) -> (usize, Credentials) {

@@ -203,6 +203,11 @@ impl Peer {
         data: &[u8],
         out: &mut Output,
     ) {
+        // Given up for good: were its checks answered, the browser would take it for well.
+        if self.state == PeerState::Failed {
+            out.is_settled = true;
+            return;
+        }
         match data.first() {
             Some(0..=3) => self.handle_stun(now, local, remote, data, out),
             Some(20..=63) => self.handle_dtls(now, data, out),

@@ -38,7 +38,9 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct IceTcp {
     port: u16,
-    _stop: watch::Sender<()>,
+    stop: watch::Sender<bool>,
+    /// Never written: closed once nobody listens any more.
+    finished: watch::Receiver<()>,
 }
 
 impl IceTcp {
@@ -59,14 +61,32 @@ impl IceTcp {
         let port = (listeners.first())
             .and_then(|listener| listener.local_addr().ok())
             .map_or(port, |address| address.port());
-        let (stop, stopped) = watch::channel(());
+        let (stop, stopped) = watch::channel(false);
+        let (running, finished) = watch::channel(());
+        let running = Arc::new(running);
         let places = Arc::new(Semaphore::new(most));
         let _context = runtime.enter();
         for listener in listeners {
             let listener = TcpListener::from_std(listener).map_err(failed)?;
-            runtime.spawn(accept(listener, media, places.clone(), stopped.clone()));
+            let accepting = accept(listener, media, places.clone(), stopped.clone());
+            let running = running.clone();
+            runtime.spawn(async move {
+                accepting.await;
+                drop(running);
+            });
         }
-        Ok(Self { port, _stop: stop })
+        Ok(Self {
+            port,
+            stop,
+            finished,
+        })
+    }
+
+    /// Ends every connection, and waits until the port is free.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        let mut finished = self.finished.clone();
+        while finished.changed().await.is_ok() {}
     }
 
     /// The TCP port.
@@ -99,26 +119,27 @@ async fn accept(
     listener: TcpListener,
     media: SocketAddr,
     places: Arc<Semaphore>,
-    stopped: watch::Receiver<()>,
+    mut stopped: watch::Receiver<bool>,
 ) {
-    let mut stopping = stopped.clone();
     loop {
         let accepted = tokio::select! {
-            // Nothing is ever sent: it ends with its sender.
-            _ = stopping.changed() => return,
+            _ = stopped.wait_for(|stop| *stop) => return,
             accepted = listener.accept() => accepted,
         };
         let Ok((stream, _)) = accepted else {
-            tokio::time::sleep(ACCEPT_REST).await;
-            continue;
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(ACCEPT_REST) => continue,
+            }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
             continue;
         };
-        let mut stopping = stopped.clone();
+        let mut stopped = stopped.clone();
         tokio::spawn(async move {
             tokio::select! {
-                _ = stopping.changed() => {}
+                // Also when its handle is gone.
+                _ = stopped.wait_for(|stop| *stop) => {}
                 // However it ends: ICE finds out that the path is gone.
                 _ = relay(stream, media) => {}
             }

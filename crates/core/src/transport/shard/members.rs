@@ -118,6 +118,9 @@ impl Shard {
                 return self.renegotiate(now, key, setup);
             }
             self.remove(key);
+            if let Some(stream) = self.streams.get(&stream) {
+                stream.hub.delegate.state(setup.id, PeerState::Connecting);
+            }
         }
         let (id, ufrag) = (setup.id, setup.local.ufrag.clone());
         let Some(joined) = self.streams.get_mut(&stream) else {
