@@ -173,6 +173,28 @@ describe("<avatar-view>", () => {
     await expect.poll(() => other.system.server.getPeerCount()).toBe(1);
   });
 
+  it("opens one WebSocket, however many attributes say where to, from the start or later", async () => {
+    const { system, src } = await streaming();
+    const site = await siteWith("<p>Nothing yet.</p>");
+    const { page } = await Visitor.at(browser, site);
+    const urls: string[] = [];
+    page.on("websocket", (socket) => urls.push(socket.url()));
+    const view = `<avatar-view src="${src}" token="a" relay></avatar-view>`;
+    await page.goto(await siteWith(view));
+    await expect.poll(() => system.server.getPeerCount(), { timeout: PATIENCE_MS }).toBe(1);
+    const [first] = system.server.getPeers();
+    await page.$eval(
+      "avatar-view",
+      (view, src) => {
+        Object.assign(view, { token: "b", relay: false, src: `${src}/?room=1` });
+      },
+      src,
+    );
+    await untilSeen(page);
+    expect(system.server.getPeers().map(({ id }) => id)).not.toContain(first?.id);
+    expect(urls.map((url) => new URL(url).searchParams.get("token"))).toEqual(["a", "b"]);
+  });
+
   it("takes what was set on it before its module was there", async () => {
     const { src } = await streaming();
     const visitor = await Visitor.at(browser, await siteWith("<avatar-view></avatar-view>"), {

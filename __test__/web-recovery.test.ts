@@ -58,9 +58,10 @@ class Viewer {
   config = (resumed: boolean, keepsPeer = true) =>
     this.happen({ type: "config", resumed, keepsPeer });
   breaks = (reason = "broke", wasOpen = true) =>
-    this.happen({ type: "closed", reason, isBroken: true, wasOpen });
-  ends = (reason: string, wasOpen = true) =>
-    this.happen({ type: "closed", reason, isBroken: false, wasOpen });
+    this.happen({ type: "closed", code: 1006, reason, isBroken: true, wasOpen });
+  ends = (reason: string, code = 1000) =>
+    this.happen({ type: "closed", code, reason, isBroken: false, wasOpen: true });
+  alive = (isExpired = false) => this.happen({ type: "alive", isExpired });
 
   /** Lets time pass; each timer happens when it is due, and media are heard each second if they are. */
   pass(ms: number, { heard = false } = {}): this {
@@ -142,6 +143,15 @@ describe("a first connection", () => {
     expect(viewer.situation.state).toBe("failed");
     expect(viewer.told().at(-1)).toMatchObject({ problem: "no-shared-codec" });
     expect(deadline(viewer.situation)).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  it("does not come back when the application turns it away, then or later", () => {
+    for (const viewer of [new Viewer().happen({ type: "connect" }), Viewer.connected()]) {
+      viewer.forget().ends("not you", 4403);
+      expect(viewer.deeds()).toEqual(["end"]);
+      expect(viewer.told()).toMatchObject([{ state: "failed", problem: "refused" }]);
+      expect(deadline(viewer.situation)).toBe(Number.POSITIVE_INFINITY);
+    }
   });
 
   it("keeps saying why there is none while it tries again", () => {
@@ -240,15 +250,22 @@ describe("media that are lost while the WebSocket is fine", () => {
     const viewer = Viewer.connected().media(state).pass(1000);
     expect(viewer.situation.state).toBe("reconnecting");
     expect(viewer.deeds()).toEqual(["look"]);
-    viewer.forget().happen({ type: "alive" }).pass(500).happen({ type: "alive" });
+    viewer.forget().alive().pass(500).alive();
     expect(viewer.deeds()).toEqual(["restart"]);
     viewer.media("connecting").media("connected").pass(60_000, { heard: true });
     expect(viewer.deeds()).toEqual(["restart"]);
     expect(viewer.situation.state).toBe("connected");
   });
 
+  it("are mended over another WebSocket when the credentials for TURN have expired, and once", () => {
+    const viewer = Viewer.connected().media("failed").forget().alive(true);
+    expect(viewer.deeds()).toEqual(["open"]);
+    viewer.forget().config(true).alive(true);
+    expect(viewer.deeds()).toEqual(["restart"]);
+  });
+
   it("get a new connection when the ICE restart has not helped within 8 s", () => {
-    const viewer = Viewer.connected().media("failed").happen({ type: "alive" }).pass(7900);
+    const viewer = Viewer.connected().media("failed").alive().pass(7900);
     expect(viewer.deeds()).toEqual(["look", "restart"]);
     viewer.forget().pass(100);
     expect(viewer.deeds()).toEqual(["offer"]);
@@ -257,7 +274,7 @@ describe("media that are lost while the WebSocket is fine", () => {
   });
 
   it("get one at once when the server refuses the ICE restart", () => {
-    const viewer = Viewer.connected().media("failed").happen({ type: "alive" }).forget();
+    const viewer = Viewer.connected().media("failed").alive().forget();
     viewer.happen({ type: "refused", reason: "unknown fingerprint", code: "bad-offer" });
     expect(viewer.deeds()).toEqual(["offer"]);
   });

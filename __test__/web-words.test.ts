@@ -62,7 +62,13 @@ describe("what is wrong", () => {
   });
 
   it("is told of in a sentence, and what to do in another one", () => {
-    for (const code of ["unreachable", "microphone-busy", "no-udp-path", "autoplay-blocked"]) {
+    for (const code of [
+      "unreachable",
+      "microphone-busy",
+      "no-udp-path",
+      "refused",
+      "autoplay-blocked",
+    ]) {
       const { wrong = "", remedy = "" } = explain(code) ?? {};
       expect(wrong).toMatch(/^[A-Z].*\.$/);
       expect(remedy).toMatch(/^[A-Z].*\.$/);

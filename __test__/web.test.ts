@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AvatarClient, signallingUrl } from "../web/avatar-client.js";
 import { withStereoOpus } from "../web/client/connection.js";
+import { areExpired } from "../web/client/link.js";
 import { nextHold, soundBehind } from "../web/client/lip-sync.js";
 import { msAhead } from "../web/client/playout.js";
 
@@ -40,6 +41,20 @@ describe("withStereoOpus", () => {
   });
 });
 
+describe("credentials for TURN", () => {
+  it("say themselves until when they are good, or are good for ever", () => {
+    const areOld = (username: string) => areExpired([{ urls: "turn:a", username }], 1.8e12);
+    expect(["1799999999:me", "1800000000:", "1800000001:me"].map(areOld)).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    for (const name of ["", "me", "42:me", "me:1700000000", "1700000000"])
+      expect(areOld(name)).toBe(false);
+    expect(areExpired([{ urls: "stun:a" }], 1.8e12)).toBe(false);
+  });
+});
+
 describe("AvatarClient", () => {
   /** What the client opened, in order; the browser's classes are replaced by ones that a test can drive. */
   let sockets: FakeSocket[];
@@ -63,9 +78,9 @@ describe("AvatarClient", () => {
       this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(message) }));
       await vi.advanceTimersByTimeAsync(0);
     }
-    drop() {
+    drop(code = 1006) {
       this.close();
-      this.dispatchEvent(Object.assign(new Event("close"), { code: 1006, reason: "" }));
+      this.dispatchEvent(Object.assign(new Event("close"), { code, reason: "" }));
     }
   }
 
@@ -293,6 +308,53 @@ describe("AvatarClient", () => {
     client.disconnect();
     client.connect();
     expect(new URL(newest(sockets).url).searchParams.get("resume")).toBe("");
+  });
+
+  it("takes its seat again when the server could not be told that it left", async () => {
+    const client = new AvatarClient({ url: "ws://host:8081" });
+    const resume = () => new URL(newest(sockets).url).searchParams.get("resume");
+    const again = () => {
+      client.disconnect();
+      expect(client.peerId).toBeNull();
+      client.connect();
+    };
+    client.connect();
+    await newest(sockets).receive({ type: "config", peerId: "me", data: newServer });
+    newest(sockets).drop();
+    again();
+    expect(resume()).toBe("secret/1");
+    again(); // While that one opens.
+    expect(resume()).toBe("secret/1");
+    const data = { ...newServer, resumed: true };
+    await newest(sockets).receive({ type: "config", peerId: "me", data });
+    expect(newest(sockets).sent.map(({ type }) => type)).toContain("offer");
+    again();
+    expect(resume()).toBe("");
+  });
+
+  it("does not come back when it is turned away", async () => {
+    const client = await connected();
+    newest(sockets).drop(4403);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(client.state).toBe("failed");
+    expect(sockets).toHaveLength(1);
+  });
+
+  it("leaves no more than four WebSockets open that do not answer", async () => {
+    const client = new AvatarClient({ url: "ws://host:8081" });
+    client.connect();
+    await newest(sockets).receive({ type: "config", peerId: "me", data: newServer });
+    newest(peers).become("connected");
+    for (let n = 0; n < 8; n += 1) {
+      newest(sockets).dispatchEvent(new Event("open"));
+      const { length } = sockets;
+      for (let s = 0; s < 20 && sockets.length === length; s += 1)
+        await vi.advanceTimersByTimeAsync(1000);
+    }
+    expect(sockets.length).toBeGreaterThan(6);
+    expect(sockets.slice(0, -1).filter(({ readyState }) => readyState === 1)).toHaveLength(4);
+    client.disconnect();
+    expect(sockets.filter(({ readyState }) => readyState === 1)).toEqual([]);
   });
 
   it("offers with new ICE credentials when the media are lost and the server answers", async () => {

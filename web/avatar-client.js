@@ -18,9 +18,10 @@ export { signallingUrl };
 
 /** @typedef {"idle" | "connecting" | "connected" | "reconnecting" | "disconnected" | "failed"} ClientState */
 /**
- * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through.
+ * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through; `refused`: the
+ * server's application has turned this viewer away.
  * @typedef {"unreachable" | "server-full" | "no-media-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" |
- *   "bad-address"} Problem
+ *   "bad-address" | "refused"} Problem
  */
 /** @typedef {"info" | "warn" | "error"} LogLevel */
 /** @typedef {import("./client/situation.js").Happening} Happening */
@@ -74,7 +75,7 @@ export class AvatarClient extends EventTarget {
       foreign: (reason) => this.#cannot("version-mismatch", reason),
       message: (message) => this.#receive(message),
       closed: (end) => this.#happen({ type: "closed", ...end }),
-      alive: () => this.#happen({ type: "alive" }),
+      alive: () => this.#happen({ type: "alive", isExpired: this.#link.isExpired }),
       silent: () => this.#happen({ type: "silent" }),
       warn: (text) => this.#log("warn", text),
     });

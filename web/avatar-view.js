@@ -62,6 +62,9 @@ export class AvatarView extends Base {
   /** @type {AvatarClient | null} */ #client = null;
   /** @type {Microphone | null} */ #microphone = null;
   #listening = new AbortController();
+  /** Whether it has ever been in a document: its attributes are complete only then. */
+  #wasConnected = false;
+  #willOpen = false;
   #outage = NO_OUTAGE;
   /** @type {RTCIceServer[]} */ #iceServers = [];
   /** @type {ReturnType<typeof setInterval> | undefined} */ #retryTimer;
@@ -86,7 +89,7 @@ export class AvatarView extends Base {
     });
   }
 
-  /** The connection; null without a `src` or outside a document. */
+  /** The connection; null without a `src`, outside a document, and until the step ends that put it into one. */
   get client() {
     return this.#client;
   }
@@ -135,7 +138,8 @@ export class AvatarView extends Base {
       Object.assign(this, { [name]: value });
     }
     if (this.shadowRoot) this.shadowRoot.adoptedStyleSheets = SHEET.in(this.ownerDocument);
-    if (!this.#client) this.#open();
+    this.#wasConnected = true;
+    this.#openSoon();
     this.#show();
   }
 
@@ -149,16 +153,20 @@ export class AvatarView extends Base {
   /** @param {string} name @param {string | null} before @param {string | null} now */
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
-    if (ADDRESS.includes(name)) this.#reopen();
+    if (ADDRESS.includes(name) && this.#wasConnected) {
+      this.#close();
+      this.#openSoon();
+    }
     if (name === "microphone" && !this.microphone) this.#microphone?.stop();
     this.#show();
   }
 
   /** Once, however many attributes a framework sets one after the other. */
-  #reopen() {
-    if (!this.#client) return this.isConnected ? this.#open() : undefined;
-    this.#close();
+  #openSoon() {
+    if (this.#willOpen) return;
+    this.#willOpen = true;
     queueMicrotask(() => {
+      this.#willOpen = false;
       if (this.isConnected && !this.#client) this.#open();
       this.#show();
     });

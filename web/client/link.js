@@ -8,6 +8,8 @@ import { Signalling, socketUrl } from "./signalling.js";
 const PROTOCOL = 1;
 /** When the network may have changed, or the media are lost, a server that does not answer by then is not there. */
 const ANSWER_MS = 1_500;
+/** Of the WebSockets that were given up, how many are left open. */
+const MAX_ABANDONED = 4;
 
 /**
  * @typedef {object} Listener
@@ -68,6 +70,11 @@ export class Link {
     if (this.#extensions.includes("statistics")) this.send({ type: "statistics", data });
   }
 
+  /** Whether only another WebSocket brings credentials for TURN that are still good. */
+  get isExpired() {
+    return areExpired(this.iceServers, this.clock.at(performance.now()) ?? Date.now());
+  }
+
   /** Finds out whether the server answers; one that cannot be asked is taken at its word. */
   look() {
     if (this.#heartbeat) this.#heartbeat.look(ANSWER_MS);
@@ -80,17 +87,19 @@ export class Link {
     this.#heartbeat = null;
     if (this.#signalling?.abandon()) this.#abandoned.push(this.#signalling);
     this.#signalling = null;
+    // Each took the place of the one before it: the server hears the oldest no more.
+    while (this.#abandoned.length > MAX_ABANDONED) this.#abandoned.shift()?.close();
   }
 
-  /** Ends the peer. */
+  /** Ends the peer, if the server can be told; if not, the next connection is to take its place over. */
   close() {
+    if (this.#signalling?.isOpen) this.#resumeToken = "";
     this.abandon();
     this.#closeAbandoned();
     this.clock.forget();
     this.peerId = null;
     this.iceServers = [];
     this.#extensions = [];
-    this.#resumeToken = "";
   }
 
   #closeAbandoned() {
@@ -131,4 +140,17 @@ export class Link {
       silent: () => this.#listener.silent(),
     });
   }
+}
+
+/**
+ * Credentials of coturn's REST scheme say until when they are good: seconds since 1970, before the first ":" of the name.
+ * @param {RTCIceServer[]} iceServers
+ * @param {number} now in ms since 1970
+ */
+export function areExpired(iceServers, now) {
+  return iceServers.some(({ username = "" }) => {
+    // Fewer digits are no time of today, but part of a name.
+    const until = /^(\d{10,}):/.exec(username)?.[1];
+    return until !== undefined && Number(until) * 1000 <= now;
+  });
 }

@@ -17,6 +17,8 @@ const GRACE_MS = { kept: 1_000, alone: 5_000 };
 const SILENCE_MS = 3_000;
 /** A WebSocket that opens for longer may have begun in another network. */
 const STALE_MS = 1_000;
+/** The close code with which the application turns a viewer away. */
+const REFUSED = 4403;
 
 /**
  * @param {Situation} before
@@ -57,8 +59,8 @@ class Recovery extends Steps {
         this.log("warn", "The server does not answer any more.");
         return this.open();
       case "alive":
-        if (this.isLost && after.socket === "open" && !after.isRestarting) this.#mend();
-        return;
+        if (!this.isLost || after.socket !== "open" || after.isRestarting) return;
+        return event.isExpired ? this.open() : this.#mend();
       case "look":
         return this.#look();
       case "media":
@@ -148,9 +150,10 @@ class Recovery extends Steps {
     this.log("info", "The server has this connection back.");
   }
 
-  /** @param {{reason: string, isBroken: boolean, wasOpen: boolean}} end */
-  #closed({ reason, isBroken, wasOpen }) {
+  /** @param {import("./signalling.js").End} end */
+  #closed({ code, reason, isBroken, wasOpen }) {
     const { after } = this;
+    if (code === REFUSED) return this.end("failed", reason, "refused");
     const problem = after.isFull ? "server-full" : wasOpen ? null : "unreachable";
     const words = after.isFull ? "the server is full" : reason;
     if (isBroken && this.isKept) return this.retry(words, after.tries, problem);

@@ -47,6 +47,7 @@ export function socketUrl(server, { token, resume }) {
 /**
  * How a WebSocket ended.
  * @typedef {object} End
+ * @property {number} code of its close frame, 1006 without one
  * @property {string} reason in words
  * @property {boolean} isBroken without a close frame: the server may not have noticed
  * @property {boolean} wasOpen false if the server was never reached
@@ -85,6 +86,11 @@ export class Signalling {
       },
       { signal },
     );
+  }
+
+  /** Whether a close frame would go to the server. */
+  get isOpen() {
+    return this.#wasOpen && this.#socket.readyState === WebSocket.OPEN;
   }
 
   /**
@@ -138,5 +144,5 @@ function endOf({ code, reason }, wasOpen) {
     if (!isBroken) return "the server closed the connection";
     return wasOpen ? "the connection to the server broke" : "the server cannot be reached";
   };
-  return { reason: words(), isBroken, wasOpen };
+  return { code, reason: words(), isBroken, wasOpen };
 }

@@ -28,11 +28,14 @@ const JITTER = 0.4;
  */
 
 /**
- * @typedef {{type: "connect"} | {type: "disconnect"} | {type: "time"} | {type: "look"} | {type: "alive"} | {type: "silent"} |
- *   {type: "heard"} | {type: "config", resumed: boolean, keepsPeer: boolean} | {type: "media", state: RTCPeerConnectionState} |
- *   {type: "closed", reason: string, isBroken: boolean, wasOpen: boolean} | {type: "failed", reason: string} |
- *   {type: "refused", reason: string, code: string | null} | {type: "unusable", reason: string, problem: Problem}} Happening
+ * @typedef {{type: "connect"} | {type: "disconnect"} | {type: "time"} | {type: "look"} | {type: "silent"} |
+ *   {type: "alive", isExpired: boolean} | {type: "heard"} |
+ *   {type: "config", resumed: boolean, keepsPeer: boolean} | {type: "media", state: RTCPeerConnectionState} |
+ *   {type: "closed", code: number, reason: string, isBroken: boolean, wasOpen: boolean} |
+ *   {type: "failed", reason: string} | {type: "refused", reason: string, code: string | null} |
+ *   {type: "unusable", reason: string, problem: Problem}} Happening
  * `look`: the network may be another one; `alive`, `silent`: the server answers over the WebSocket, or does not;
+ * `isExpired`: the credentials for TURN that came over it are no longer good;
  * `heard`: something came over the media connection; `failed`: offering or answering did
  */
 
@@ -69,7 +72,7 @@ export function deadline({ due }) {
   return Math.min(...Object.values(due), Number.POSITIVE_INFINITY);
 }
 
-/** @param {ClientState} state */
+/** Whether there is a connection, or one is on its way. @param {ClientState} state */
 export function isActive(state) {
   return state === "connecting" || state === "connected" || state === "reconnecting";
 }

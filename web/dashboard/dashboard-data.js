@@ -55,7 +55,8 @@
  */
 
 /**
- * An answer. Counters count from `startedAt`.
+ * An answer. Counters count from `startedAt`; joins, drops and dropped events since the server was made; those of `media` since
+ * the bridge was made, or its metrics were reset.
  * @typedef {object} Answer
  * @property {number} time ms of the server's clock
  * @property {number} startedAt
@@ -125,16 +126,9 @@ const LIMITS = {
   skew: (ms) => [ms >= 125 || ms <= -45, ms >= 185 || ms <= -90],
 };
 
-/** Whether `now` is of another run of the server than `before`: its counters began anew. @param {Answer} before @param {Answer} now */
+/** Whether `now` is of another run of the server than `before`. @param {Answer} before @param {Answer} now */
 export function isRestarted(before, now) {
-  const counters = (/** @type {Answer} */ { joins, drops, network, media }) => [
-    ...[joins, drops.total, network.packetsSent, network.bytesSent],
-    media?.framesPushed ?? 0,
-  ];
-  const old = counters(before);
-  return (
-    before.startedAt !== now.startedAt || counters(now).some((count, n) => count < (old[n] ?? 0))
-  );
+  return before.startedAt !== now.startedAt;
 }
 
 /** @param {Answer | null} before that before it, of the same run of the server @param {Answer} now @returns {Reading} */
@@ -143,8 +137,9 @@ export function read(before, now) {
   const seconds = before ? (now.time - before.time) / 1000 : 0;
   const rate = (/** @type {(answer: Answer) => number | undefined} */ counter) => {
     const [from, to] = [before ? counter(before) : undefined, counter(now)];
-    if (from === undefined || to === undefined || seconds <= 0) return null;
-    return Math.max(0, to - from) / seconds;
+    // One that went down was reset in between.
+    if (from === undefined || to === undefined || to < from || seconds <= 0) return null;
+    return (to - from) / seconds;
   };
   const latencies = peers.map((peer) => fresh(peer, now.time)?.latencyMs).filter(isNumber);
   const bytes = rate(({ network }) => network.bytesSent);

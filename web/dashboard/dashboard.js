@@ -97,9 +97,13 @@ async function ask() {
   if (isAsking || document.hidden) return;
   isAsking = true;
   const began = performance.now();
-  const every = await answered();
-  isAsking = false;
-  timer = setTimeout(ask, Math.max(0, began + every - performance.now()));
+  let every = EVERY_MS;
+  try {
+    every = await answered();
+  } finally {
+    isAsking = false;
+    timer = setTimeout(ask, Math.max(0, began + every - performance.now()));
+  }
 }
 
 /** @returns {Promise<number>} in how many ms it is to be asked again */
@@ -136,7 +140,12 @@ async function answered() {
     return REFUSED_EVERY_MS;
   }
   lostAt = null;
-  show(answer);
+  try {
+    show(answer);
+  } catch (error) {
+    reportError(error);
+    trouble("Not shown", "The server’s answer cannot be shown. Is the server of another version?");
+  }
   return EVERY_MS;
 }
 
@@ -145,26 +154,26 @@ function show(now) {
   if (last && isRestarted(last, now)) begin(now);
   const reading = read(last, now);
   last = now;
-  notice("");
-  document.body.classList.remove("old");
-  const { media } = now;
-  if (media?.isStreaming) pill("good", "Live");
-  else pill("noticed", media ? "The bridge is stopped" : "No bridge is connected");
   document.title = `${reading.connected} ${reading.connected === 1 ? "viewer" : "viewers"} · Avatar dashboard`;
   writeFigures(reading, now);
   for (const { plot, values } of plots) plot.add(now.time, values(reading));
   writeCounters(now);
   table.show(rowsOf(now));
+  // Only what is shown in full is live.
+  notice("");
+  document.body.classList.remove("old");
+  const { media } = now;
+  if (media?.isStreaming) pill("good", "Live");
+  else pill("noticed", media ? "The bridge is stopped" : "No bridge is connected");
 }
 
 /** Another run of the server: nothing of the one before belongs to it. @param {Answer} now */
 function begin(now) {
-  const when = now.startedAt === last?.startedAt ? now.time : now.startedAt;
   last = null;
   for (const { plot } of plots) plot.clear();
   for (const { row } of counters.values()) row.remove();
   counters.clear();
-  const at = new Date(when).toLocaleTimeString("en-GB");
+  const at = new Date(now.startedAt).toLocaleTimeString("en-GB");
   element("history").textContent = `Over time, since the server was restarted at ${at}`;
 }
 

@@ -1,9 +1,10 @@
 export { signallingUrl };
 /** @typedef {"idle" | "connecting" | "connected" | "reconnecting" | "disconnected" | "failed"} ClientState */
 /**
- * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through.
+ * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through; `refused`: the
+ * server's application has turned this viewer away.
  * @typedef {"unreachable" | "server-full" | "no-media-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" |
- *   "bad-address"} Problem
+ *   "bad-address" | "refused"} Problem
  */
 /** @typedef {"info" | "warn" | "error"} LogLevel */
 /** @typedef {import("./client/situation.js").Happening} Happening */
@@ -66,9 +67,10 @@ export class AvatarClient extends EventTarget {
 }
 export type ClientState = "idle" | "connecting" | "connected" | "reconnecting" | "disconnected" | "failed";
 /**
- * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through.
+ * What is wrong. `no-media-path`: signalling works, but no packet of the media gets through; `refused`: the
+ * server's application has turned this viewer away.
  */
-export type Problem = "unreachable" | "server-full" | "no-media-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" | "bad-address";
+export type Problem = "unreachable" | "server-full" | "no-media-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" | "bad-address" | "refused";
 export type LogLevel = "info" | "warn" | "error";
 export type Happening = import("./client/situation.js").Happening;
 export type Action = import("./client/situation.js").Action;

@@ -13,7 +13,7 @@
  */
 export class AvatarView extends HTMLElement {
     static observedAttributes: string[];
-    /** The connection; null without a `src` or outside a document. */
+    /** The connection; null without a `src`, outside a document, and until the step ends that put it into one. */
     get client(): AvatarClient | null;
     set src(value: string);
     get src(): string;

@@ -3,7 +3,7 @@
 /**
  * The client's codes (`state` events), and what only a page can notice.
  * @typedef {"unreachable" | "server-full" | "no-media-path" | "no-udp-path" | "no-shared-codec" | "version-mismatch"
- *   | "no-webrtc" | "bad-address"} ConnectionProblem
+ *   | "no-webrtc" | "bad-address" | "refused"} ConnectionProblem
  * @typedef {"insecure-context" | "microphone-denied" | "microphone-missing" | "microphone-busy" | "microphone-lost"
  *   | "microphone-failed"} MicrophoneProblem
  * @typedef {"autoplay-blocked"} PlaybackProblem
@@ -48,6 +48,10 @@ const EXPLANATIONS = {
   "bad-address": {
     wrong: "The address of the avatar’s server cannot be used.",
     remedy: "It is to look like wss://host:port; a page on https cannot use ws://.",
+  },
+  refused: {
+    wrong: "The server has ended this connection.",
+    remedy: "Sign in again, or ask whoever runs this page.",
   },
   "insecure-context": {
     wrong: "Browsers give the microphone only to secure pages, and this one is not.",

@@ -2,6 +2,8 @@
 
 import { explain } from "./problems.js";
 
+export { isActive } from "../client/situation.js";
+
 /** @typedef {import("../avatar-client.js").ClientState} ClientState */
 
 /**
@@ -21,11 +23,6 @@ export const STATE_WORDS = {
   disconnected: "Disconnected",
   failed: "Cannot connect",
 };
-
-/** Whether there is a connection, or one is on its way. @param {ClientState} state */
-export function isActive(state) {
-  return state === "connecting" || state === "connected" || state === "reconnecting";
-}
 
 /**
  * The outage after a `state` event. What was wrong stays in view while a new try is made: it may be wrong still.

@@ -1,4 +1,10 @@
 /**
+ * Credentials of coturn's REST scheme say until when they are good: seconds since 1970, before the first ":" of the name.
+ * @param {RTCIceServer[]} iceServers
+ * @param {number} now in ms since 1970
+ */
+export function areExpired(iceServers: RTCIceServer[], now: number): boolean;
+/**
  * @typedef {object} Listener
  * @property {(config: {resumed: boolean, keepsPeer: boolean}) => void} welcome
  * @property {(reason: string) => void} foreign the server speaks a protocol that is newer than ours
@@ -26,11 +32,13 @@ export class Link {
     send(message: object): void;
     /** @param {Record<string, number | string>} data for a server that wants to know */
     report(data: Record<string, number | string>): void;
+    /** Whether only another WebSocket brings credentials for TURN that are still good. */
+    get isExpired(): boolean;
     /** Finds out whether the server answers; one that cannot be asked is taken at its word. */
     look(): void;
     /** Hears the WebSocket no more; the peer lives on. */
     abandon(): void;
-    /** Ends the peer. */
+    /** Ends the peer, if the server can be told; if not, the next connection is to take its place over. */
     close(): void;
     #private;
 }

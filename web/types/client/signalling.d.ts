@@ -27,6 +27,7 @@ export function parse(text: unknown): any;
 /**
  * How a WebSocket ended.
  * @typedef {object} End
+ * @property {number} code of its close frame, 1006 without one
  * @property {string} reason in words
  * @property {boolean} isBroken without a close frame: the server may not have noticed
  * @property {boolean} wasOpen false if the server was never reached
@@ -38,6 +39,8 @@ export class Signalling {
      * @throws for an address that no WebSocket can have
      */
     constructor(url: string, listener: Listener);
+    /** Whether a close frame would go to the server. */
+    get isOpen(): boolean;
     /**
      * @param {object} message
      * @returns {boolean} false when it is not open, and nothing was sent
@@ -68,6 +71,10 @@ export type Listener = {
  * How a WebSocket ended.
  */
 export type End = {
+    /**
+     * of its close frame, 1006 without one
+     */
+    code: number;
     /**
      * in words
      */

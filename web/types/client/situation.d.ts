@@ -16,11 +16,14 @@
  * @property {Partial<Record<Timer, number>>} due
  */
 /**
- * @typedef {{type: "connect"} | {type: "disconnect"} | {type: "time"} | {type: "look"} | {type: "alive"} | {type: "silent"} |
- *   {type: "heard"} | {type: "config", resumed: boolean, keepsPeer: boolean} | {type: "media", state: RTCPeerConnectionState} |
- *   {type: "closed", reason: string, isBroken: boolean, wasOpen: boolean} | {type: "failed", reason: string} |
- *   {type: "refused", reason: string, code: string | null} | {type: "unusable", reason: string, problem: Problem}} Happening
+ * @typedef {{type: "connect"} | {type: "disconnect"} | {type: "time"} | {type: "look"} | {type: "silent"} |
+ *   {type: "alive", isExpired: boolean} | {type: "heard"} |
+ *   {type: "config", resumed: boolean, keepsPeer: boolean} | {type: "media", state: RTCPeerConnectionState} |
+ *   {type: "closed", code: number, reason: string, isBroken: boolean, wasOpen: boolean} |
+ *   {type: "failed", reason: string} | {type: "refused", reason: string, code: string | null} |
+ *   {type: "unusable", reason: string, problem: Problem}} Happening
  * `look`: the network may be another one; `alive`, `silent`: the server answers over the WebSocket, or does not;
+ * `isExpired`: the credentials for TURN that came over it are no longer good;
  * `heard`: something came over the media connection; `failed`: offering or answering did
  */
 /**
@@ -34,7 +37,7 @@
 export function atRest(): Situation;
 /** @param {Situation} situation @returns {number} when time itself is the next thing to happen */
 export function deadline({ due }: Situation): number;
-/** @param {ClientState} state */
+/** Whether there is a connection, or one is on its way. @param {ClientState} state */
 export function isActive(state: ClientState): state is "connected" | "connecting" | "reconnecting";
 /**
  * How long to wait before the next try.
@@ -100,6 +103,7 @@ export type Situation = {
 };
 /**
  * `look`: the network may be another one; `alive`, `silent`: the server answers over the WebSocket, or does not;
+ * `isExpired`: the credentials for TURN that came over it are no longer good;
  * `heard`: something came over the media connection; `failed`: offering or answering did
  */
 export type Happening = {
@@ -111,9 +115,10 @@ export type Happening = {
 } | {
     type: "look";
 } | {
-    type: "alive";
-} | {
     type: "silent";
+} | {
+    type: "alive";
+    isExpired: boolean;
 } | {
     type: "heard";
 } | {
@@ -125,6 +130,7 @@ export type Happening = {
     state: RTCPeerConnectionState;
 } | {
     type: "closed";
+    code: number;
     reason: string;
     isBroken: boolean;
     wasOpen: boolean;

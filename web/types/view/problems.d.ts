@@ -19,7 +19,7 @@ export function microphoneProblem(error: unknown): MicrophoneProblem;
 /**
  * The client's codes (`state` events), and what only a page can notice.
  */
-export type ConnectionProblem = "unreachable" | "server-full" | "no-media-path" | "no-udp-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" | "bad-address";
+export type ConnectionProblem = "unreachable" | "server-full" | "no-media-path" | "no-udp-path" | "no-shared-codec" | "version-mismatch" | "no-webrtc" | "bad-address" | "refused";
 /**
  * The client's codes (`state` events), and what only a page can notice.
  */

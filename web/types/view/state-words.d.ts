@@ -1,5 +1,3 @@
-/** Whether there is a connection, or one is on its way. @param {ClientState} state */
-export function isActive(state: ClientState): state is "connected" | "connecting" | "reconnecting";
 /**
  * The outage after a `state` event. What was wrong stays in view while a new try is made: it may be wrong still.
  * @param {Outage} before
@@ -30,6 +28,7 @@ export function pictureWords(state: ClientState, { problem, reason }: Outage): {
  * @param {number} now
  */
 export function retryWords(state: ClientState, { retryAt }: Outage, now: number): string;
+export { isActive } from "../client/situation.js";
 /** @typedef {import("../avatar-client.js").ClientState} ClientState */
 /**
  * Why there is no connection, and when the next try is, on the clock of `Date.now()`.
