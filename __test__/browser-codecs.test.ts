@@ -83,6 +83,7 @@ describe("Chromium", () => {
     client.send({ type: "offer", data: { type: "offer", sdp } });
     expect(await client.receive()).toEqual({
       type: "error",
+      code: "no-shared-codec",
       error: expect.stringMatching(
         /^no video codec in common: the offer has VP8, this server sends H264 /,
       ),

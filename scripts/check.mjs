@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
-import { build } from "./build.mjs";
+import { build, declareClient } from "./build.mjs";
 import { noticesAreCurrent } from "./notices.mjs";
 import { pack } from "./pack.mjs";
 import { npmProgram, output, run } from "./run.mjs";
@@ -53,6 +53,7 @@ const STEPS = [
     name: "generated files",
     check: () =>
       build() &&
+      declareClient() &&
       run("git", ["ls-files", "--error-unmatch", ...GENERATED]) &&
       run("git", ["diff", "--exit-code", "HEAD", "--", ...GENERATED]),
     fix: `git add ${GENERATED.join(" ")} && git commit`,

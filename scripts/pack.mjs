@@ -56,7 +56,8 @@ export function pack({ all = false, addons = ROOT } = {}) {
   }
 
   const folder = join(DIST, manifest.name);
-  for (const file of [...manifest.files, "LICENSE", "README.md"]) {
+  const included = manifest.files.filter((/** @type {string} */ file) => !file.startsWith("!"));
+  for (const file of [...included, "LICENSE", "README.md"]) {
     mkdirSync(dirname(join(folder, file)), { recursive: true });
     cpSync(join(ROOT, file), join(folder, file), { recursive: true });
   }
