@@ -47,19 +47,26 @@ export interface Opening {
   query?: Record<string, string>;
 }
 
+/** What goes wrong in a page from now on: errors in its console, exceptions, and what its content security policy refused. */
+export function problemsOf(page: Page): string[] {
+  const problems: string[] = [];
+  page.on("pageerror", (error) => problems.push(`exception: ${error.message}`));
+  page.on("console", (message) => {
+    if (message.type() === "error") problems.push(`console: ${message.text()}`);
+  });
+  return problems;
+}
+
 /** A page that watches; closed after the test. */
 export class Viewer {
-  /** Errors in the page's console, exceptions, and what its content security policy refused. */
-  readonly problems: string[] = [];
+  /** As {@link problemsOf} gives them. */
+  readonly problems: string[];
 
   private constructor(
     readonly page: Page,
     readonly context: BrowserContext,
   ) {
-    page.on("pageerror", (error) => this.problems.push(`exception: ${error.message}`));
-    page.on("console", (message) => {
-      if (message.type() === "error") this.problems.push(`console: ${message.text()}`);
-    });
+    this.problems = problemsOf(page);
   }
 
   /** Opens the page that a system serves on `port`, in a browser that has no Opus. */

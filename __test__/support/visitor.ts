@@ -3,7 +3,7 @@ import type { Browser, BrowserContext, BrowserContextOptions, Page } from "playw
 import { expect } from "vitest";
 import type { WebRTCStreamingServer } from "../../index.js";
 import { cleanup } from "../support.js";
-import { launch, PATIENCE_MS } from "./chromium.js";
+import { launch, PATIENCE_MS, problemsOf } from "./chromium.js";
 
 export const PHONE = { width: 390, height: 844 };
 export const DESKTOP = { width: 1280, height: 800 };
@@ -13,17 +13,14 @@ export type Visit = BrowserContextOptions & { before?: () => void };
 
 /** Leaves after the test. */
 export class Visitor {
-  /** Errors in the page's console, exceptions, and what its content security policy refused. */
-  readonly problems: string[] = [];
+  /** As {@link problemsOf} gives them. */
+  readonly problems: string[];
 
   private constructor(
     readonly page: Page,
     readonly context: BrowserContext,
   ) {
-    page.on("pageerror", (error) => this.problems.push(`exception: ${error.message}`));
-    page.on("console", (message) => {
-      if (message.type() === "error") this.problems.push(`console: ${message.text()}`);
-    });
+    this.problems = problemsOf(page);
   }
 
   static async at(browser: Browser, url: string, { before, ...options }: Visit = {}) {
