@@ -85,3 +85,37 @@ it.each([
     expect(Math.max(...errors.map(Math.abs))).toBeLessThan(5);
   },
 );
+
+it(
+  "a picture is shown as soon as it is decoded, where the browser lets us ask for that",
+  REAL_TIME,
+  async () => {
+    const system = await systemWith();
+    await system.start();
+    const source = pushPictures(system.bridge);
+    cleanup(source.stop);
+    const port = system.server.port ?? 0;
+    const unasked = () => {
+      const createOffer = RTCPeerConnection.prototype.createOffer;
+      RTCPeerConnection.prototype.createOffer = async function (this: RTCPeerConnection) {
+        const { type, sdp } = await createOffer.call(this);
+        return { type, sdp: sdp?.replace(/a=extmap:.*playout-delay\r\n/g, "") };
+      } as typeof createOffer;
+    };
+    const viewers = [
+      await Viewer.watching(browser, port),
+      await Viewer.watching(browser, port, { before: unasked }),
+    ];
+    const latencies = await Promise.all(
+      viewers.map(async (viewer) => {
+        await viewer.page.bringToFront();
+        await viewer.page.evaluate(look);
+        await viewer.framesDuring(6000);
+        const { stats } = await viewer.page.evaluate(() => Reflect.get(window, "seen") as Seen);
+        return stats.at(-1)?.metrics.latencyP50Ms ?? Number.NaN;
+      }),
+    );
+    console.log(`asked ${latencies[0]?.toFixed(1)} ms, not asked ${latencies[1]?.toFixed(1)} ms`);
+    expect(latencies[0]).toBeLessThan((latencies[1] ?? 0) - 4);
+  },
+);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AvatarClient, signallingUrl } from "../web/avatar-client.js";
 import { withStereoOpus } from "../web/client/connection.js";
 import { areExpired } from "../web/client/link.js";
-import { nextHold, soundBehind } from "../web/client/lip-sync.js";
+import { nextHold, patience, pictureJitter, soundBehind } from "../web/client/lip-sync.js";
 import { msAhead } from "../web/client/playout.js";
 
 describe("signallingUrl", () => {
@@ -472,6 +472,16 @@ describe("what is played", () => {
     expect(Math.abs(behind - 10)).toBeLessThan(8);
     expect(nextHold(0, -100)).toBeLessThan(0);
     expect(nextHold(990, 500)).toBe(1000);
+  });
+
+  it("waits for late pictures where they come unevenly", () => {
+    expect(patience(3)).toBe(0);
+    expect(patience(20)).toBe(50);
+    expect(patience(5000)).toBe(1000);
+    const audio = { type: "inbound-rtp", kind: "audio", jitter: 0.3 };
+    const video = { type: "inbound-rtp", kind: "video", jitter: 0.02 };
+    expect(pictureJitter([audio, video])).toBeCloseTo(20);
+    expect(pictureJitter([audio])).toBe(0);
   });
 
   it("is told by the estimates of both tracks and the delay of the device since the last look", () => {

@@ -10,6 +10,12 @@ const NEAR_ENOUGH_MS = 8;
 const GAIN = 0.4;
 /** Nothing is held back by more. */
 const MOST_MS = 1000;
+/** Pictures that come so unevenly are shown as they come; from here on, all wait until the late ones are there. */
+const EVEN_ENOUGH_MS = 6;
+/** So many times the jitter, which is a mean, and few come later. */
+const LATE = 2.5;
+/** How fast what is known of the jitter follows it. */
+const JITTER_GAIN = 0.2;
 
 /**
  * What the sound device takes for what it is given, in ms; and its delays in all, in s, of so many samples.
@@ -24,8 +30,8 @@ export class Playing {
 }
 
 /**
- * Plays what arrives as soon as it can be decoded: on a good network that is the least delay, on a bad one the browser's
- * own jitter buffers grow. `playoutDelayHint` (s) is Chromium's older name.
+ * Plays what arrives as soon as it can be decoded. Our pictures say so too (the header extension "playout delay"), which
+ * has Chromium leave out its own 10 ms and the wait for late ones; see {@link patience}. `playoutDelayHint` (s) is Chromium's older name.
  * @param {RTCRtpReceiver} receiver
  */
 export function askForLowDelay(receiver) {
@@ -42,6 +48,22 @@ export function nextHold(holdMs, behindMs) {
   const left = behindMs - AIM_MS;
   if (Math.abs(left) < NEAR_ENOUGH_MS) return holdMs;
   return Math.max(-MOST_MS, Math.min(MOST_MS, holdMs + GAIN * left));
+}
+
+/**
+ * How long pictures are to wait for the late ones.
+ * @param {number} jitterMs of their arrival (RFC 3550, 6.4.1)
+ */
+export const patience = (jitterMs) =>
+  jitterMs > EVEN_ENOUGH_MS ? Math.min(MOST_MS, LATE * jitterMs) : 0;
+
+/** @param {Iterable<any>} stats of `getStats()` @returns {number} in ms; 0 while nothing is known */
+export function pictureJitter(stats) {
+  for (const report of stats) {
+    if (report.type === "inbound-rtp" && report.kind === "video")
+      return 1000 * (report.jitter ?? 0);
+  }
+  return 0;
 }
 
 /**
@@ -69,23 +91,26 @@ export function soundBehind(stats, device) {
 }
 
 /**
- * Keeps them together until `signal` says that the connection is over.
+ * Keeps them together, and pictures even, until `signal` says that the connection is over.
  * @param {RTCPeerConnection} pc
  * @param {Playing} playing
  * @param {AbortSignal} signal
  */
 export async function keepTogether(pc, playing, signal) {
   let holdMs = 0;
+  let jitterMs = 0;
   while (!signal.aborted) {
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
     if (signal.aborted) return;
-    const behindMs = soundBehind((await pc.getStats()).values(), playing.device);
+    const stats = [...(await pc.getStats()).values()];
+    const behindMs = soundBehind(stats, playing.device);
     playing.skewMs = behindMs;
-    if (behindMs === null) continue;
-    holdMs = nextHold(holdMs, behindMs);
+    if (behindMs !== null) holdMs = nextHold(holdMs, behindMs);
+    jitterMs += JITTER_GAIN * (pictureJitter(stats) - jitterMs);
     for (const receiver of pc.getReceivers()) {
-      const own = receiver.track.kind === "video" ? holdMs : -holdMs;
-      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = Math.max(0, own);
+      const isPicture = receiver.track.kind === "video";
+      const target = isPicture ? Math.max(patience(jitterMs), holdMs) : Math.max(0, -holdMs);
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = target;
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Plays what arrives as soon as it can be decoded: on a good network that is the least delay, on a bad one the browser's
- * own jitter buffers grow. `playoutDelayHint` (s) is Chromium's older name.
+ * Plays what arrives as soon as it can be decoded. Our pictures say so too (the header extension "playout delay"), which
+ * has Chromium leave out its own 10 ms and the wait for late ones; see {@link patience}. `playoutDelayHint` (s) is Chromium's older name.
  * @param {RTCRtpReceiver} receiver
  */
 export function askForLowDelay(receiver: RTCRtpReceiver): void;
@@ -10,6 +10,8 @@ export function askForLowDelay(receiver: RTCRtpReceiver): void;
  * @param {number} behindMs how much later the sound is heard than its picture is seen
  */
 export function nextHold(holdMs: number, behindMs: number): number;
+/** @param {Iterable<any>} stats of `getStats()` @returns {number} in ms; 0 while nothing is known */
+export function pictureJitter(stats: Iterable<any>): number;
 /**
  * How much later the sound is heard than its picture is seen, in ms, by a browser's statistics; null if they do not tell.
  * @param {Iterable<any>} stats of `getStats()`
@@ -17,7 +19,7 @@ export function nextHold(holdMs: number, behindMs: number): number;
  */
 export function soundBehind(stats: Iterable<any>, device: SoundDevice): number | null;
 /**
- * Keeps them together until `signal` says that the connection is over.
+ * Keeps them together, and pictures even, until `signal` says that the connection is over.
  * @param {RTCPeerConnection} pc
  * @param {Playing} playing
  * @param {AbortSignal} signal
@@ -33,6 +35,7 @@ export class Playing {
     /** How much later the sound is heard than its picture is seen; null as long as the browser does not tell. */
     /** @type {number | null} */ skewMs: number | null;
 }
+export function patience(jitterMs: number): number;
 /**
  * What the sound device takes for what it is given, in ms; and its delays in all, in s, of so many samples.
  */

@@ -16,7 +16,7 @@ use crate::codec::VideoCodec;
 
 pub use history::History;
 
-/// Longest RTP payload. With the header (12), the RTX sequence number (2), the longest SRTP tag (16) and
+/// Longest RTP payload. With the header (12), its extension (8), the RTX sequence number (2), the longest SRTP tag (16) and
 /// UDP over IPv6 (48) a packet stays below 1,280 bytes, which every IPv6 path carries (RFC 8200).
 pub const MAX_PAYLOAD: usize = 1_180;
 

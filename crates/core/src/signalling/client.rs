@@ -211,7 +211,7 @@ impl Presence {
                     self.has_token |= matches!(message, Some(Ok(Message::Text(_))));
                     on_message(&mut session, message)?
                 }
-                () = sleep_until(session.deadline().into()) => session.on_timer(Instant::now()),
+                () = sleep_until(self.shared.beat(session.deadline()).into()) => session.on_timer(Instant::now()),
             };
             match action {
                 None => {}

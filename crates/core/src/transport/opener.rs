@@ -315,7 +315,7 @@ pub(super) mod tests {
 
     fn seal(sealer: &mut Sealer, ssrc: u32, index: u64) -> Vec<u8> {
         let mut sealed = packet(ssrc, index as u16, &index.to_be_bytes());
-        assert!(sealer.seal_rtp(&mut sealed, 0, index));
+        assert!(sealer.seal_rtp(&mut sealed, 0, 12, index));
         sealed
     }
 

@@ -11,9 +11,6 @@ use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::opener::REPLAY_WINDOW;
 
-/// Length of an RTP header without extensions, the only kind we send.
-pub(super) const RTP_HEADER: usize = 12;
-
 /// What DTLS agreed on.
 pub(super) struct Keys {
     pub(super) profile: ProtectionProfile,
@@ -101,11 +98,18 @@ impl Keys {
 }
 
 impl Sealer {
-    /// Seals the RTP packet that begins at `start` and ends `buffer`, in place; the tag is appended.
+    /// Seals the RTP packet that begins at `start` and ends `buffer`, in place; the tag is appended. Its header, with its
+    /// extensions, ends at `payload`, and stays readable.
     /// `index` is the packet's 48-bit SRTP index: its sequence number with the count of its roll-overs.
-    pub(super) fn seal_rtp(&mut self, buffer: &mut Vec<u8>, start: usize, index: u64) -> bool {
+    pub(super) fn seal_rtp(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        start: usize,
+        payload: usize,
+        index: u64,
+    ) -> bool {
         match &mut self.rtp {
-            RtpSealer::Gcm(gcm) => gcm.seal(buffer, start, index),
+            RtpSealer::Gcm(gcm) => gcm.seal(buffer, start, payload, index),
             RtpSealer::Other(context) => match context.encrypt_rtp(&buffer[start..]) {
                 Ok(sealed) => {
                     buffer.truncate(start);
@@ -172,11 +176,11 @@ impl GcmKey {
         opened.ok().map(|plain| plain.len())
     }
 
-    fn seal(&self, buffer: &mut Vec<u8>, start: usize, index: u64) -> bool {
-        let Some((header, payload)) = buffer
-            .get_mut(start..)
-            .and_then(|packet| packet.split_at_mut_checked(RTP_HEADER))
-        else {
+    fn seal(&self, buffer: &mut Vec<u8>, start: usize, payload: usize, index: u64) -> bool {
+        let Some((before, payload)) = buffer.split_at_mut_checked(payload) else {
+            return false;
+        };
+        let Some(header) = before.get(start..).filter(|header| header.len() >= 12) else {
             return false;
         };
         // RFC 7714, 8.1: two zero bytes, SSRC, roll-over counter, sequence number, all XOR the salt.
@@ -190,7 +194,7 @@ impl GcmKey {
         let nonce = Nonce::assume_unique_for_key(nonce);
         match self
             .key
-            .seal_in_place_separate_tag(nonce, Aad::from(&*header), payload)
+            .seal_in_place_separate_tag(nonce, Aad::from(header), payload)
         {
             Ok(tag) => {
                 buffer.extend_from_slice(tag.as_ref());

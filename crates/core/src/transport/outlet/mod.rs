@@ -1,5 +1,6 @@
 //! The hot path: what is left to do for each viewer once a frame is cut into packets. Header, seal, send.
 
+mod header;
 mod scratch;
 mod sender;
 
@@ -9,19 +10,18 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use self::header::Header;
 use self::sender::Sender;
 use super::counters::Counters;
 use super::limit::{Bucket, Rate};
 use super::rtcp::{SenderInfo, sender_report};
 use super::sdp::{SendTrack, Ssrcs};
-use super::srtp::{RTP_HEADER, Sealer};
+use super::srtp::Sealer;
 use crate::codec::{AudioCodec, Layer, VideoCodec};
 use crate::media_clock;
 use crate::rtp::{AccessUnit, History};
 
 pub(super) use self::scratch::{Scratch, Wire};
-
-const MARKER: u8 = 0x80;
 
 /// Retransmissions of one viewer: in a second, a whole keyframe twice. More is a flood.
 const RETRANSMISSIONS: Rate = Rate {
@@ -160,9 +160,8 @@ impl Outlet {
             let Some(sequence) = sender.sequence(unit.first_index + position as u64) else {
                 return;
             };
-            let marker = unit.marker_at(position);
-            let header = header(sender, marker, sequence, unit.timestamp);
-            if !scratch.push(header, &[], payload, sequence, &mut self.sealer) {
+            let header = Header::of(sender, unit, position, sequence);
+            if !scratch.push(&header, &[], payload, sequence, &mut self.sealer) {
                 return;
             }
         }
@@ -217,20 +216,17 @@ impl Outlet {
         else {
             return counters.refused_nacks.add(1);
         };
-        let marker = unit.marker_at(position);
-        let mut header = header(sender, marker, original, unit.timestamp);
+        let mut header = Header::of(sender, unit, position, original);
         scratch.clear();
         let sealed = match &mut sender.rtx {
             Some(rtx) => {
                 let sequence = rtx.next_sequence;
                 rtx.next_sequence += 1;
-                header[1] = header[1] & MARKER | rtx.payload_type;
-                header[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
-                header[8..12].copy_from_slice(&rtx.ssrc.to_be_bytes());
+                header.rename(rtx.payload_type, sequence, rtx.ssrc);
                 let original = (original as u16).to_be_bytes();
-                scratch.push(header, &original, payload, sequence, &mut self.sealer)
+                scratch.push(&header, &original, payload, sequence, &mut self.sealer)
             }
-            None => scratch.push(header, &[], payload, original, &mut self.sealer),
+            None => scratch.push(&header, &[], payload, original, &mut self.sealer),
         };
         if sealed && scratch.flush(self.local, self.remote, wire).is_ok() {
             counters.retransmitted.add(1);
@@ -303,16 +299,6 @@ fn is_full(error: &io::Error) -> bool {
     const ENOBUFS: i32 = 105;
     error.kind() == io::ErrorKind::WouldBlock
         || cfg!(target_os = "linux") && error.raw_os_error() == Some(ENOBUFS)
-}
-
-fn header(sender: &Sender, marker: bool, sequence: u64, timestamp: u64) -> [u8; RTP_HEADER] {
-    let mut header = [0; RTP_HEADER];
-    header[0] = 0x80;
-    header[1] = sender.payload_type | if marker { MARKER } else { 0 };
-    header[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
-    header[4..8].copy_from_slice(&(timestamp as u32).to_be_bytes());
-    header[8..12].copy_from_slice(&sender.ssrc.to_be_bytes());
-    header
 }
 
 #[cfg(test)]

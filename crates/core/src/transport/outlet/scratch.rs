@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use crate::transport::socket::Sockets;
-use crate::transport::srtp::{RTP_HEADER, Sealer};
+use super::header::Header;
+use crate::transport::srtp::Sealer;
 
 /// Where sealed packets go.
 pub(crate) trait Wire {
@@ -52,17 +53,18 @@ impl Scratch {
     /// Appends a packet and seals it. `index` is its 48-bit SRTP index.
     pub(super) fn push(
         &mut self,
-        header: [u8; RTP_HEADER],
+        header: &Header,
         prefix: &[u8],
         payload: &[u8],
         index: u64,
         sealer: &mut Sealer,
     ) -> bool {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&header);
+        self.bytes.extend_from_slice(header.as_bytes());
+        let begin = self.bytes.len();
         self.bytes.extend_from_slice(prefix);
         self.bytes.extend_from_slice(payload);
-        let sealed = sealer.seal_rtp(&mut self.bytes, start, index);
+        let sealed = sealer.seal_rtp(&mut self.bytes, start, begin, index);
         self.ends.push(self.bytes.len());
         sealed
     }

@@ -12,6 +12,8 @@ pub(super) struct Sender {
     pub(super) layer: Layer,
     pub(super) ssrc: u32,
     pub(super) payload_type: u8,
+    /// Under which name keyframes say how soon to show what follows.
+    pub(super) playout_delay_extension: Option<u8>,
     pub(super) rtx: Option<RtxSender>,
     anchor: Anchor,
     /// The layer's number after the last packet sent; none before the first, and after the anchor was lifted.
@@ -50,6 +52,7 @@ impl Sender {
             layer: track.layer,
             ssrc,
             payload_type: track.payload_type,
+            playout_delay_extension: track.playout_delay_extension,
             rtx: rtx.map(|(ssrc, payload_type)| RtxSender {
                 ssrc,
                 payload_type,
@@ -73,11 +76,15 @@ impl Sender {
     pub(super) fn resume(&mut self, track: SendTrack) {
         self.waits_for_keyframe |= self.paused || self.layer != track.layer;
         self.paused = false;
-        if (self.layer, self.payload_type) != (track.layer, track.payload_type) {
+        let extension = track.playout_delay_extension;
+        if (self.layer, self.payload_type, self.playout_delay_extension)
+            != (track.layer, track.payload_type, extension)
+        {
             // A packet sent again would be another one, or carry another header, under the same nonce.
             self.lift_anchor();
             self.layer = track.layer;
             self.payload_type = track.payload_type;
+            self.playout_delay_extension = extension;
         }
         if let Some((rtx, payload_type)) = self.rtx.as_mut().zip(track.rtx_payload_type) {
             rtx.payload_type = payload_type;
@@ -147,6 +154,7 @@ mod tests {
         layer: Layer::Video(VideoCodec::H264),
         payload_type: 96,
         rtx_payload_type: None,
+        playout_delay_extension: None,
     };
 
     fn sender(initial_sequence: u64) -> Sender {
@@ -196,18 +204,27 @@ mod tests {
     }
 
     #[test]
-    fn a_new_payload_type_seals_no_old_packet_again() {
-        let mut sender = sender(100);
-        sender.advance(50, 60);
-        sender.resume(TRACK);
-        assert_eq!(sender.index(105), Some(55));
-        sender.resume(SendTrack {
-            payload_type: 97,
-            ..TRACK
-        });
-        assert_eq!((sender.index(105), sender.sequence(55)), (None, None));
-        sender.advance(60, 61);
-        assert_eq!(sender.sequence(60), Some(110));
+    fn a_new_payload_type_or_extension_seals_no_old_packet_again() {
+        let others = [
+            SendTrack {
+                payload_type: 97,
+                ..TRACK
+            },
+            SendTrack {
+                playout_delay_extension: Some(5),
+                ..TRACK
+            },
+        ];
+        for other in others {
+            let mut sender = sender(100);
+            sender.advance(50, 60);
+            sender.resume(TRACK);
+            assert_eq!(sender.index(105), Some(55));
+            sender.resume(other);
+            assert_eq!((sender.index(105), sender.sequence(55)), (None, None));
+            sender.advance(60, 61);
+            assert_eq!(sender.sequence(60), Some(110));
+        }
     }
 
     #[test]

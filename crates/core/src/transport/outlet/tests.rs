@@ -3,25 +3,19 @@ use std::cell::RefCell;
 use super::*;
 use crate::codec::{AudioCodec, Layer, VideoCodec};
 use crate::rtp::Packetizer;
-use crate::transport::srtp::Keys;
+use crate::transport::opener::tests::pair;
+use crate::transport::rtp_header::RtpHeader;
+use rtc_srtp::protection_profile::ProtectionProfile;
 
 const PATH: (&str, &str) = ("127.0.0.1:1", "127.0.0.1:2");
 
 const H264: Layer = Layer::Video(VideoCodec::H264);
 
-fn sealer() -> Sealer {
-    let provider = rtc_crypto::default_provider().unwrap();
-    let keys = Keys {
-        profile: rtc_srtp::protection_profile::ProtectionProfile::AeadAes128Gcm,
-        session: rtc_srtp::config::SessionKeys {
-            local_master_key: vec![1; 16],
-            local_master_salt: vec![2; 12],
-            remote_master_key: vec![1; 16],
-            remote_master_salt: vec![2; 12],
-        },
-    };
-    keys.sealer(provider.crypto()).unwrap()
-}
+const SSRCS: Ssrcs = Ssrcs {
+    video: 1,
+    video_rtx: 2,
+    audio: 3,
+};
 
 /// A viewer with RTX.
 fn outlet(now: Instant) -> Outlet {
@@ -30,23 +24,19 @@ fn outlet(now: Instant) -> Outlet {
             layer,
             payload_type,
             rtx_payload_type,
+            playout_delay_extension: None,
         })
-    };
-    let ssrcs = Ssrcs {
-        video: 1,
-        video_rtx: 2,
-        audio: 3,
     };
     let path = (PATH.0.parse().unwrap(), PATH.1.parse().unwrap());
     Outlet::new(
         now,
         path,
-        sealer(),
+        pair(ProtectionProfile::AeadAes128Gcm).0,
         (
             track(H264, 96, Some(97)),
             track(Layer::Audio(AudioCodec::Opus), 111, None),
         ),
-        ssrcs,
+        SSRCS,
     )
 }
 
@@ -76,9 +66,14 @@ impl Wire for Cable {
 }
 
 impl Cable {
+    /// The packets since the last look.
+    fn packets(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.sent.borrow_mut())
+    }
+
     /// Payload type and sequence number of each packet since the last look.
     fn taken(&self) -> Vec<(u8, u16)> {
-        let packets = std::mem::take(&mut *self.sent.borrow_mut());
+        let packets = self.packets();
         let read = |packet: &Vec<u8>| {
             let sequence = u16::from_be_bytes([packet[2], packet[3]]);
             (packet[1] & 0x7f, sequence)
@@ -177,6 +172,57 @@ fn only_what_was_sent_is_sent_again_and_within_a_budget() {
 }
 
 #[test]
+fn keyframes_ask_to_be_shown_at_once_and_are_the_same_when_they_are_sent_again() {
+    use ProtectionProfile::{AeadAes128Gcm, Aes128CmHmacSha1_80};
+    for (profile, rtx_payload_type) in [
+        (AeadAes128Gcm, None),
+        (AeadAes128Gcm, Some(97)),
+        (Aes128CmHmacSha1_80, Some(97)),
+    ] {
+        let mut rig = Rig::new();
+        let (sealer, mut opener) = pair(profile);
+        rig.outlet.sealer = sealer;
+        let track = SendTrack {
+            layer: H264,
+            payload_type: 98,
+            rtx_payload_type,
+            playout_delay_extension: Some(5),
+        };
+        rig.outlet.video = None;
+        rig.outlet.set_tracks((Some(track), None), SSRCS);
+        rig.frame(true);
+        rig.frame(false);
+        let sent = rig.cable.packets();
+        let [key, delta] = &sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(key[0], 0x90);
+        // At least 0, at most 50 steps of 10 ms.
+        let extension = [0xbe, 0xde, 0, 1, 0x52, 0, 0, 50];
+        assert_eq!(key[12..20], extension);
+        assert_eq!(delta[0], 0x80);
+
+        rig.nack(1, u16::from_be_bytes([key[2], key[3]]));
+        let again = rig.cable.packets().remove(0);
+        let mut open = |packet: &[u8]| {
+            let header = RtpHeader::parse(packet).unwrap();
+            let mut payload = Vec::new();
+            assert!(opener.open_rtp(&header, packet, &mut payload));
+            payload
+        };
+        let (picture, _) = (open(key), open(delta));
+        match rtx_payload_type {
+            None => assert_eq!(again, *key),
+            Some(payload_type) => {
+                assert_eq!((again[0], again[1] & 0x7f), (0x90, payload_type));
+                assert_eq!(again[12..20], extension);
+                assert_eq!(open(&again), [&key[2..4], &picture].concat());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_full_socket_costs_its_viewer_the_frames_up_to_the_next_keyframe_and_all_are_counted() {
     let mut rig = Rig::new();
     rig.frame(true);
@@ -203,28 +249,15 @@ fn what_a_viewer_waited_through_leaves_no_gap_in_its_sequence_numbers() {
     for keyframe in [false, false, true, false] {
         rig.frame(keyframe);
     }
-    rig.outlet.set_tracks(
-        (None, None),
-        Ssrcs {
-            video: 1,
-            video_rtx: 2,
-            audio: 3,
-        },
-    );
+    rig.outlet.set_tracks((None, None), SSRCS);
     rig.frame(false);
     let track = SendTrack {
         layer: H264,
         payload_type: 96,
         rtx_payload_type: Some(97),
+        playout_delay_extension: None,
     };
-    rig.outlet.set_tracks(
-        (Some(track), None),
-        Ssrcs {
-            video: 1,
-            video_rtx: 2,
-            audio: 3,
-        },
-    );
+    rig.outlet.set_tracks((Some(track), None), SSRCS);
     for keyframe in [false, true] {
         rig.frame(keyframe);
     }

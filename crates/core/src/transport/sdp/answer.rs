@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::formats::{AUDIO_LEVEL, encoding};
+use super::formats::{AUDIO_LEVEL, PLAYOUT_DELAY, encoding};
 use super::{DtlsRole, Line, Offer, RtpSection, Section, Ssrcs};
 use crate::codec::{AudioCodec, Layer};
 use crate::transport::Credentials;
@@ -119,8 +119,10 @@ impl RtpSection {
             let _ = write!(sdp, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
         }
         if let Some(id) = self.level_extension {
-            // We only read it.
             let _ = write!(sdp, "a=extmap:{id}/recvonly {AUDIO_LEVEL}\r\n");
+        }
+        if let Some(id) = self.playout_delay_extension {
+            let _ = write!(sdp, "a=extmap:{id}/sendonly {PLAYOUT_DELAY}\r\n");
         }
         let direction = self.direction.as_str();
         let _ = write!(sdp, "a=rtcp-mux\r\na=rtcp-rsize\r\na={direction}\r\n");

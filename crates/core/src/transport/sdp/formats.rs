@@ -8,6 +8,9 @@ use crate::codec::{AudioCodec, Layer, VideoCodec};
 /// RFC 6464, 4.
 pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
+/// <http://www.webrtc.org/experiments/rtp-hdrext/playout-delay>
+pub(super) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
 const OPUS_PARAMETERS: &str = "minptime=10;useinbandfec=1";
 
 /// Payload types have 7 bits.
@@ -41,20 +44,24 @@ pub(super) fn video(section: &MediaDescription, preferred: &[VideoCodec]) -> Opt
         Some((codec, format?))
     })?;
     let payload_type = format.payload_type;
+    let direction = Direction::answer(
+        section,
+        Direction {
+            send: true,
+            receive: false,
+        },
+    );
     Some(RtpSection {
         layer: Layer::Video(codec),
-        direction: Direction::answer(
-            section,
-            Direction {
-                send: true,
-                receive: false,
-            },
-        ),
+        direction,
         feedback: feedback(section, payload_type),
         rtx_payload_type: rtx(section, payload_type),
         payload_type,
         parameters: format.parameters,
         level_extension: None,
+        playout_delay_extension: (direction.send)
+            .then(|| extension(section, PLAYOUT_DELAY, "recvonly"))
+            .flatten(),
     })
 }
 
@@ -83,8 +90,9 @@ pub(super) fn audio(section: &MediaDescription, preferred: &[AudioCodec]) -> Opt
         feedback: Vec::new(),
         parameters: format.parameters,
         level_extension: (direction.receive)
-            .then(|| extension(section, AUDIO_LEVEL))
+            .then(|| extension(section, AUDIO_LEVEL, "sendonly"))
             .flatten(),
+        playout_delay_extension: None,
     })
 }
 
@@ -218,8 +226,8 @@ fn by_payload_type<'a>(
         .filter(|(pt, _)| *pt <= MAX_PAYLOAD_TYPE)
 }
 
-/// The name that a header extension of the offerer's packets is offered under (RFC 8285, 5: `ID[/direction] URI`).
-fn extension(section: &MediaDescription, uri: &str) -> Option<u8> {
+/// The name that a header extension is offered under, both ways or that way (RFC 8285, 5: `ID[/direction] URI`).
+fn extension(section: &MediaDescription, uri: &str, way: &str) -> Option<u8> {
     let maps = (section.attributes.iter())
         .filter(|attribute| attribute.key == "extmap")
         .filter_map(|attribute| attribute.value.as_deref());
@@ -227,10 +235,10 @@ fn extension(section: &MediaDescription, uri: &str) -> Option<u8> {
         let mut words = map.split_whitespace();
         let name = words.next()?;
         let (id, direction) = name.split_once('/').unwrap_or((name, "sendrecv"));
-        let is_sent = matches!(direction, "sendrecv" | "sendonly");
+        let is_offered = direction == "sendrecv" || direction == way;
         // Higher ones than 14 need the two-byte form, and are not the offerer's first choice; 15 is none.
         let id: u8 = id.parse().ok().filter(|id| (1..=14).contains(id))?;
-        (is_sent && words.next() == Some(uri)).then_some(id)
+        (is_offered && words.next() == Some(uri)).then_some(id)
     })
     .next()
 }

@@ -51,6 +51,7 @@ struct RtpSection {
     feedback: Vec<&'static str>,
     /// The name, in its packets, of the level of what the offerer sends (RFC 6464).
     level_extension: Option<u8>,
+    playout_delay_extension: Option<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +97,8 @@ pub struct SendTrack {
     pub payload_type: u8,
     /// RTX payload type (RFC 4588), where negotiated.
     pub rtx_payload_type: Option<u8>,
+    /// Which header extension tells how soon to show a picture, where negotiated.
+    pub playout_delay_extension: Option<u8>,
 }
 
 /// What a viewer sends of its microphone.
@@ -169,6 +172,7 @@ impl RtpSection {
             layer: self.layer,
             payload_type: self.payload_type,
             rtx_payload_type: self.rtx_payload_type,
+            playout_delay_extension: self.playout_delay_extension,
         })
     }
 
@@ -233,7 +237,8 @@ mod tests {
             Some(SendTrack {
                 layer: Layer::Video(VideoCodec::H264),
                 payload_type: 108,
-                rtx_payload_type: Some(109)
+                rtx_payload_type: Some(109),
+                playout_delay_extension: Some(5),
             })
         );
         let microphone = MicrophoneTrack {
@@ -249,6 +254,7 @@ mod tests {
             "m=audio 9 UDP/TLS/RTP/SAVPF 111",
             "m=video 9 UDP/TLS/RTP/SAVPF 108 109",
             "a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            "a=extmap:5/sendonly http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
             "a=ssrc-group:FID 1 2",
             "a=setup:passive",
             "a=candidate:1 1 udp 2130706431 127.0.0.1 9000 typ host",

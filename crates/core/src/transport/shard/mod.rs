@@ -49,7 +49,7 @@ const BATCHES_PER_TURN: usize = 16;
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// While nothing was published for a while there is no hurry at all.
-const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// After so long without a frame or sound a shard is idle: three frames at 10 fps.
 const IDLE_AFTER: Duration = Duration::from_millis(300);
