@@ -40,8 +40,8 @@ export declare class NativeServer {
   peerCount(): number
   /** How many receive each encoding, by the name of its codec. */
   viewers(): Record<string, number>
-  /** What was sent and refused. */
-  networkStats(): NativeNetworkStats
+  /** What was sent and refused, as JSON. */
+  networkStats(): string
   /** False: there is no such peer. */
   sendAnswer(peerId: string, answer: string): boolean
   /** False: there is no such peer. */
@@ -173,28 +173,6 @@ export interface NativeMicrophoneUsage {
   decoders: number
   packets: number
   dropped: number
-}
-
-/** What was sent to all viewers since the last start, and what was refused. JavaScript counts in doubles. */
-export interface NativeNetworkStats {
-  /** RTP packets sent, retransmissions included. */
-  packetsSent: number
-  /** Their bytes above UDP. */
-  bytesSent: number
-  /** Packets sent again because a viewer asked. */
-  retransmittedPackets: number
-  /** Packets asked for and not sent again. */
-  refusedNacks: number
-  /** Keyframes asked for more often than a viewer may. */
-  refusedKeyframeRequests: number
-  /** Datagrams of viewers who sent more than a viewer may. */
-  refusedDatagrams: number
-  /** Data-channel messages of viewers who sent more than a viewer may. */
-  refusedMessages: number
-  /** Frames and sound that a viewer did not get because the socket was full. */
-  blockedUnits: number
-  /** Frames and sound that a network thread was too late for. */
-  lateUnits: number
 }
 
 /** What half, and what 99 of 100, did not exceed. */

@@ -147,7 +147,10 @@ export interface Cue {
   at?: number;
   /** Or the moment as a timestamp of the `Date.now()` clock, as pictures and sound have. */
   timestamp?: number;
-  /** Anything that JSON can carry, in at most 16384 characters. */
+  /**
+   * Anything that JSON can carry, in at most 16384 characters. The page and `<avatar-view>` show text, and
+   * `{type: "caption", text, durationMs?}`, as captions.
+   */
   data?: unknown;
 }
 
@@ -380,7 +383,7 @@ export declare class MediaBridge extends TypedEmitter<MediaBridgeEvents> {
    *
    * @example
    * await bridge.pushAudioChunk({ data: speech, sampleRate: 24000, channels: 1, timestamp: Date.now() });
-   * for (const { word, startMs } of words) bridge.pushCue({ at: startMs, data: { caption: word } });
+   * for (const { word, startMs } of words) bridge.pushCue({ at: startMs, data: word });
    */
   pushCue(cue: Cue): Promise<CueOutcome>;
 

@@ -82,7 +82,7 @@ class WebRTCStreamingServer extends TypedEmitter {
   }
 
   getNetworkStats() {
-    return this.#native.networkStats();
+    return JSON.parse(this.#native.networkStats());
   }
 
   getViewers() {

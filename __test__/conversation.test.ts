@@ -286,7 +286,7 @@ describe("barge-in", () => {
 
 describe("its parts", () => {
   it("open the mouth as far as what is played is loud", () => {
-    const player = { queuedAudioMs: 0, pushAudioChunk: () => {} };
+    const player = { queuedAudioMs: 0, pushAudioChunk: () => {}, pushCue: () => {} };
     const voice = new Voice(player);
     expect(voice.opening).toBe(0);
     const [loud, soft, none] = [1, 0.1, 0].map((level) =>

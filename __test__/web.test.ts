@@ -2,7 +2,13 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AvatarClient, signallingUrl } from "../web/avatar-client.js";
 import { withStereoOpus } from "../web/client/connection.js";
 import { areExpired } from "../web/client/link.js";
-import { nextHold, patience, pictureJitter, soundBehind } from "../web/client/lip-sync.js";
+import {
+  nextHold,
+  nextJitter,
+  patience,
+  pictureJitter,
+  soundBehind,
+} from "../web/client/lip-sync.js";
 import { msAhead } from "../web/client/playout.js";
 
 describe("signallingUrl", () => {
@@ -482,6 +488,8 @@ describe("what is played", () => {
     const video = { type: "inbound-rtp", kind: "video", jitter: 0.02 };
     expect(pictureJitter([audio, video])).toBeCloseTo(20);
     expect(pictureJitter([audio])).toBe(0);
+    expect(nextJitter(10, 20)).toBeCloseTo(12);
+    expect(nextJitter(20, 10)).toBeCloseTo(19.8);
   });
 
   it("is told by the estimates of both tracks and the delay of the device since the last look", () => {

@@ -27,7 +27,7 @@ const PARTS = {
   "js-thread": "time in each push, delay of the event loop",
   microphones: "open microphones in which nobody speaks",
   idle: "connected viewers while nothing is pushed",
-  fairness: "viewers beside one who floods, or some who vanish",
+  fairness: "viewers beside one who floods, some who vanish, or a herd that joins",
   memory: "resident memory a viewer, and after they left",
   shards: "one, two and four network threads",
   peers: "side by side with @roamhq/wrtc and Janus",

@@ -4,8 +4,8 @@
 //! at most, so that a blocked JavaScript thread costs this queue and nothing else.
 
 use std::collections::VecDeque;
-use std::time::UNIX_EPOCH;
 
+use avatar_core::date_ms;
 use avatar_core::event::{DroppedEvents, Event, EventSink, PeerInfo, Speech};
 use napi::bindgen_prelude::*;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
@@ -174,11 +174,10 @@ impl Waiting {
 
 /// The payload of `peer-connected`; `createdAt` in ms of the Unix clock, since JSON has no dates.
 pub(crate) fn peer_json(peer: &PeerInfo) -> Value {
-    let created_at = peer.created_at.duration_since(UNIX_EPOCH);
     let mut payload = json!({
         "id": peer.id.to_string(),
         "state": peer.state.as_str(),
-        "createdAt": created_at.unwrap_or_default().as_millis() as u64,
+        "createdAt": date_ms(peer.created_at),
     });
     if let Some(token) = &peer.token {
         payload["token"] = Value::from(token.as_str());

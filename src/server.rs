@@ -11,7 +11,7 @@ use avatar_core::microphone::Wanted;
 use avatar_core::server::Server;
 use napi::bindgen_prelude::*;
 use napi_derive::napi;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::events::{EventQueue, NativeDroppedEvents, NativeEvent, peer_json};
 use crate::source::NativeSource;
@@ -29,29 +29,6 @@ struct Host {
     events: Arc<EventQueue>,
     /// Held during a start and a stop, so that one never overtakes the other. True once the environment ends.
     is_closed: Mutex<bool>,
-}
-
-/// What was sent to all viewers since the last start, and what was refused. JavaScript counts in doubles.
-#[napi(object, object_from_js = false)]
-pub struct NativeNetworkStats {
-    /// RTP packets sent, retransmissions included.
-    pub packets_sent: f64,
-    /// Their bytes above UDP.
-    pub bytes_sent: f64,
-    /// Packets sent again because a viewer asked.
-    pub retransmitted_packets: f64,
-    /// Packets asked for and not sent again.
-    pub refused_nacks: f64,
-    /// Keyframes asked for more often than a viewer may.
-    pub refused_keyframe_requests: f64,
-    /// Datagrams of viewers who sent more than a viewer may.
-    pub refused_datagrams: f64,
-    /// Data-channel messages of viewers who sent more than a viewer may.
-    pub refused_messages: f64,
-    /// Frames and sound that a viewer did not get because the socket was full.
-    pub blocked_units: f64,
-    /// Frames and sound that a network thread was too late for.
-    pub late_units: f64,
 }
 
 /// What became of a start: the port, or why there is none.
@@ -189,21 +166,10 @@ impl NativeServer {
             .collect()
     }
 
-    /// What was sent and refused.
+    /// What was sent and refused, as JSON.
     #[napi]
-    pub fn network_stats(&self) -> NativeNetworkStats {
-        let stats = self.host.server.network_stats();
-        NativeNetworkStats {
-            packets_sent: stats.packets as f64,
-            bytes_sent: stats.bytes as f64,
-            retransmitted_packets: stats.retransmitted as f64,
-            refused_nacks: stats.refused_nacks as f64,
-            refused_keyframe_requests: stats.refused_keyframe_requests as f64,
-            refused_datagrams: stats.refused_datagrams as f64,
-            refused_messages: stats.refused_messages as f64,
-            blocked_units: stats.blocked_units as f64,
-            late_units: stats.late_units as f64,
-        }
+    pub fn network_stats(&self) -> String {
+        json!(self.host.server.network_stats()).to_string()
     }
 
     /// False: there is no such peer.

@@ -1,11 +1,12 @@
-// A process that streams numbered pictures and can be killed: `fork(this, [port])`. Tells its parent
+// A process that streams numbered pictures and can be killed: `fork(this, [port, host])`. Tells its parent
 // `{port}` once it listens, and `{peers}` whenever it is sent anything.
 import { loopback } from "../../bench/lib/loopback.mjs";
 import index from "../../index.js";
 import { pushPictures } from "./picture.mjs";
 
+const [, , port, host = "127.0.0.1"] = process.argv;
 const system = await index.createStreamingSystem({
-  webrtc: { ...loopback, signalingPort: Number(process.argv[2]) },
+  webrtc: { ...loopback, signalingHost: host, listenIps: [host], signalingPort: Number(port) },
 });
 await system.start();
 pushPictures(system.bridge);

@@ -9,6 +9,7 @@ import { durationMs, levelDb } from "../support.mjs";
  * @typedef {{
  *   readonly queuedAudioMs: number,
  *   pushAudioChunk(chunk: Sound & { timestamp: number, format: "PCM" }): unknown,
+ *   pushCue(cue: { at: number, data: unknown }): unknown,
  * }} Player
  */
 
@@ -34,7 +35,7 @@ export class Voice {
   }
 
   /**
-   * Plays a sentence after what was pushed before.
+   * Plays a sentence after what was pushed before, with its words as a caption.
    * @param {string} text
    * @param {Sound} sound
    */
@@ -43,6 +44,7 @@ export class Voice {
     this.#sentences.push({ text, ms, openings: openings(sound) });
     this.#pushedMs += ms;
     this.#player.pushAudioChunk({ ...sound, timestamp: Date.now(), format: "PCM" });
+    this.#player.pushCue({ at: 0, data: { type: "caption", text, durationMs: ms } });
   }
 
   get isSpeaking() {

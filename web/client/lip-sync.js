@@ -14,8 +14,8 @@ const MOST_MS = 1000;
 const EVEN_ENOUGH_MS = 6;
 /** So many times the jitter, which is a mean, and few come later. */
 const LATE = 2.5;
-/** How fast what is known of the jitter follows it. */
-const JITTER_GAIN = 0.2;
+/** How fast what is known of the jitter follows it at each look, up and down: each change is a change of step with the sound. */
+const JITTER_GAIN = { up: 0.2, down: 0.02 };
 
 /**
  * What the sound device takes for what it is given, in ms; and its delays in all, in s, of so many samples.
@@ -56,6 +56,14 @@ export function nextHold(holdMs, behindMs) {
  */
 export const patience = (jitterMs) =>
   jitterMs > EVEN_ENOUGH_MS ? Math.min(MOST_MS, LATE * jitterMs) : 0;
+
+/**
+ * What is known of the jitter after another look.
+ * @param {number} knownMs
+ * @param {number} jitterMs
+ */
+export const nextJitter = (knownMs, jitterMs) =>
+  knownMs + (jitterMs > knownMs ? JITTER_GAIN.up : JITTER_GAIN.down) * (jitterMs - knownMs);
 
 /** @param {Iterable<any>} stats of `getStats()` @returns {number} in ms; 0 while nothing is known */
 export function pictureJitter(stats) {
@@ -106,7 +114,7 @@ export async function keepTogether(pc, playing, signal) {
     const behindMs = soundBehind(stats, playing.device);
     playing.skewMs = behindMs;
     if (behindMs !== null) holdMs = nextHold(holdMs, behindMs);
-    jitterMs += JITTER_GAIN * (pictureJitter(stats) - jitterMs);
+    jitterMs = nextJitter(jitterMs, pictureJitter(stats));
     for (const receiver of pc.getReceivers()) {
       const isPicture = receiver.track.kind === "video";
       const target = isPicture ? Math.max(patience(jitterMs), holdMs) : Math.max(0, -holdMs);

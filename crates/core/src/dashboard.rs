@@ -1,6 +1,6 @@
 //! `GET /dashboard/data`: what the operator's page draws, as JSON. Pure.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::peers::Entry;
 use crate::snapshot::Snapshot;
 use crate::viewer_statistics::ViewerStatistics;
+use crate::wall_clock::date_ms;
 
 /// What does not change.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +25,7 @@ pub(crate) fn json(now_ms: f64, premises: Premises, now: &Snapshot) -> Value {
     let viewers: Map<String, Value> = Layer::all()
         .map(|layer| (layer.codec_name().to_owned(), now.viewers[layer].into()))
         .collect();
-    let (network, microphones, dropped) = (&now.network, &now.microphones, &now.dropped_events);
+    let (microphones, dropped) = (&now.microphones, &now.dropped_events);
     let drops = &now.turnover.drops;
     json!({
         "time": now_ms,
@@ -33,17 +34,7 @@ pub(crate) fn json(now_ms: f64, premises: Premises, now: &Snapshot) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "media": now.media.as_ref().map(media),
         "viewers": viewers,
-        "network": {
-            "packetsSent": network.packets,
-            "bytesSent": network.bytes,
-            "retransmittedPackets": network.retransmitted,
-            "refusedNacks": network.refused_nacks,
-            "refusedKeyframeRequests": network.refused_keyframe_requests,
-            "refusedDatagrams": network.refused_datagrams,
-            "refusedMessages": network.refused_messages,
-            "blockedUnits": network.blocked_units,
-            "lateUnits": network.late_units,
-        },
+        "network": now.network,
         "microphones": {
             "decoders": microphones.decoders,
             "packets": microphones.packets,
@@ -94,7 +85,7 @@ fn peer(peer: &Entry) -> Value {
     json!({
         "id": peer.info.id,
         "state": peer.info.state.as_str(),
-        "createdAt": since_epoch_ms(peer.info.created_at),
+        "createdAt": date_ms(peer.info.created_at),
         "address": peer.address,
         "signalling": peer.is_here,
         "statistics": peer.told.as_ref().map(|(at, told)| shortened(told_json(*at, told))),
@@ -120,11 +111,6 @@ fn shortened(mut object: Value) -> Value {
         }
     }
     object
-}
-
-fn since_epoch_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_millis() as u64
 }
 
 fn ms(time: Duration) -> f64 {

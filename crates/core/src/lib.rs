@@ -62,3 +62,5 @@ pub mod transport;
 mod turn;
 pub mod viewer_statistics;
 mod wall_clock;
+
+pub use wall_clock::date_ms;

@@ -23,3 +23,9 @@ pub(crate) fn system_ms() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0.0, |since| since.as_secs_f64() * 1_000.0)
 }
+
+/// Whole ms since 1970 until `time`: what JSON has for a date. 0 before.
+pub fn date_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

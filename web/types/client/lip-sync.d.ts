@@ -36,6 +36,7 @@ export class Playing {
     /** @type {number | null} */ skewMs: number | null;
 }
 export function patience(jitterMs: number): number;
+export function nextJitter(knownMs: number, jitterMs: number): number;
 /**
  * What the sound device takes for what it is given, in ms; and its delays in all, in s, of so many samples.
  */

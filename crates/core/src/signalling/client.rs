@@ -28,8 +28,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a seat is kept for a client whose connection broke.
 const RESUME_WITHIN: Duration = Duration::from_secs(30);
-/// The same when the kernel gave the connection up: then nothing has been heard for this much longer already.
-const UNHEARD: Duration = Duration::from_secs(14);
+/// The same when the kernel gave the connection up: then nothing has been heard for this much longer already:
+/// the 14 s of `connection.rs`, and what its timers round up.
+const UNHEARD: Duration = Duration::from_secs(15);
 /// RFC 6455, section 5.5: 125 bytes of a control frame, less the code.
 const MAX_CLOSE_REASON: usize = 123;
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use serde::Serialize;
+
 /// A count that any thread adds to.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -32,14 +34,19 @@ pub(crate) struct Counters {
     pub(crate) late_units: Counter,
 }
 
-/// What was sent to all viewers of a stream since it began, and what was refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// What was sent to all viewers of a stream since it began, and what was refused. JSON has the names of
+/// `server.getNetworkStats()`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct NetworkStats {
     /// RTP packets sent, retransmissions included.
+    #[serde(rename = "packetsSent")]
     pub packets: u64,
     /// Their bytes above UDP.
+    #[serde(rename = "bytesSent")]
     pub bytes: u64,
     /// Packets sent again because a viewer asked (NACK, RFC 4585).
+    #[serde(rename = "retransmittedPackets")]
     pub retransmitted: u64,
     /// Packets asked for and not sent again: too many in a second, or too old.
     pub refused_nacks: u64,

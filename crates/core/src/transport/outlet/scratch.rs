@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use crate::transport::socket::Sockets;
 use super::header::Header;
+use crate::transport::socket::Sockets;
 use crate::transport::srtp::Sealer;
 
 /// Where sealed packets go.

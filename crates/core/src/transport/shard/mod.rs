@@ -48,11 +48,14 @@ const BATCHES_PER_TURN: usize = 16;
 /// second, and each would be a wake-up of its own.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// While nothing was published for a while there is no hurry at all.
-const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// While nothing is published and nobody joins there is no hurry at all.
+const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(40);
 
-/// After so long without a frame or sound a shard is idle: three frames at 10 fps.
-const IDLE_AFTER: Duration = Duration::from_millis(300);
+/// How long a frame or sound keeps a shard from being idle: three frames at 10 fps.
+const PUBLISHED_FOR: Duration = Duration::from_millis(300);
+
+/// How long an offer or a candidate does: ICE and DTLS are done by then, or too slow for it to matter.
+const JOINING_FOR: Duration = Duration::from_secs(3);
 
 /// So many are many. With fewer, a datagram is read when it comes.
 const MANY: usize = 100;
@@ -171,8 +174,8 @@ pub(super) struct Shard {
     router: Router,
     io: Io,
     batch: Batch,
-    /// When a unit was last taken, be it too late to send.
-    published: Instant,
+    /// It is idle from then on.
+    busy_until: Instant,
     /// Shards that were handed datagrams in this turn and not woken yet.
     to_wake: Vec<usize>,
 }
@@ -239,7 +242,7 @@ impl Shard {
                 scratch: Scratch::default(),
             },
             batch: Batch::new(),
-            published: Instant::now(),
+            busy_until: Instant::now(),
             to_wake: Vec::new(),
         }
     }
@@ -292,11 +295,15 @@ impl Shard {
         if self.members.len() < MANY {
             return Duration::ZERO;
         }
-        let interval = match self.published.elapsed() < IDLE_AFTER {
+        let interval = match Instant::now() < self.busy_until {
             true => LOOK_INTERVAL,
             false => IDLE_LOOK_INTERVAL,
         };
         interval.saturating_sub(looked.elapsed())
+    }
+
+    fn stay_busy(&mut self, until: Instant) {
+        self.busy_until = self.busy_until.max(until);
     }
 
     /// Whether more commands may wait; `None` to stop.
@@ -315,8 +322,12 @@ impl Shard {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Offer { stream, setup } => self.offer(stream, *setup),
+            Command::Offer { stream, setup } => {
+                self.stay_busy(Instant::now() + JOINING_FOR);
+                self.offer(stream, *setup);
+            }
             Command::Candidate { peer, candidate } => {
+                self.stay_busy(Instant::now() + JOINING_FOR);
                 self.with_peer(self.members.key(peer), |peer, _, _| {
                     peer.add_candidate(*candidate)
                 });
@@ -369,11 +380,11 @@ impl Shard {
             unit,
             published,
         } = publication;
+        let now = Instant::now();
+        self.stay_busy(now + PUBLISHED_FOR);
         let Some(stream) = self.streams.get_mut(&stream) else {
             return;
         };
-        let now = Instant::now();
-        self.published = now;
         if stream.accepts(now, published, layer, &unit) {
             stream.fan_out(now, layer, unit, &mut self.members, &mut self.io);
         }
