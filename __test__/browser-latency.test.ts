@@ -96,11 +96,13 @@ it(
     cleanup(source.stop);
     const port = system.server.port ?? 0;
     const unasked = () => {
-      const createOffer = RTCPeerConnection.prototype.createOffer;
-      RTCPeerConnection.prototype.createOffer = async function (this: RTCPeerConnection) {
+      const createOffer = RTCPeerConnection.prototype
+        .createOffer as () => Promise<RTCSessionDescriptionInit>;
+      const offerWithout = async function (this: RTCPeerConnection) {
         const { type, sdp } = await createOffer.call(this);
         return { type, sdp: sdp?.replace(/a=extmap:.*playout-delay\r\n/g, "") };
-      } as typeof createOffer;
+      };
+      Object.assign(RTCPeerConnection.prototype, { createOffer: offerWithout });
     };
     const viewers = [
       await Viewer.watching(browser, port),

@@ -9,7 +9,7 @@ import { explain, type ProblemCode } from "../web/view/problems.js";
 import { launch } from "./support/chromium.js";
 import { pushPictures } from "./support/picture.mjs";
 import { Relay } from "./support/relay.js";
-import { Visitor } from "./support/visitor.js";
+import { DESKTOP, PHONE, Visitor } from "./support/visitor.js";
 import { cleanup, join, systemWith } from "./support.js";
 
 /** ICE may take so long to give up. */
@@ -157,6 +157,30 @@ describe("a page without a connection says", () => {
     await saysInThePicture(visitor, "no-webrtc");
     await visitor.untilState("failed");
   });
+});
+
+describe("a page that is turned away", () => {
+  it.each([DESKTOP, { ...PHONE, width: 320 }])(
+    "says why, in the server's own words, in $width pixels",
+    async (viewport) => {
+      const system = await streaming();
+      const visitor = await Visitor.at(browser, at(system), { viewport });
+      const { page } = visitor;
+      await visitor.untilSeen();
+      const [peer] = system.server.getPeers();
+      // As much as a close frame holds, in one word, with markup in it.
+      const said = `<b>${"é".repeat(58)}</b>`;
+      expect(system.server.disconnectPeer(peer?.id ?? "", said)).toBe(true);
+      await visitor.untilState("failed");
+      const { wrong, remedy } = words("refused");
+      expect(await page.textContent("#headline")).toBe(wrong);
+      expect(await page.textContent("#detail")).toBe(`The server says: “${said}”. ${remedy}`);
+      expect(await page.textContent("#announcement")).toContain(`${wrong} The server says: `);
+      const wide = (box: Element) => box.scrollWidth > box.clientWidth;
+      expect(await page.$eval("#poster", wide)).toBe(false);
+      expect(visitor.problems).toEqual([]);
+    },
+  );
 });
 
 describe("a page without a microphone says", () => {

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
+import type { AvatarView } from "avatar-webrtc-streaming/avatar-view";
 import axe from "axe-core";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -284,6 +285,20 @@ describe("<avatar-view>", () => {
     await view.locator(".retry", { hasText: "Trying again" }).waitFor();
   });
 
+  it("names no button that is not there, and says why somebody was turned away all the same", async () => {
+    const { system, page } = await watched();
+    const detail = page.locator("avatar-view .detail");
+    await page.$eval("avatar-view", (view) => view.client?.disconnect());
+    await page.waitForSelector('avatar-view[state="disconnected"]');
+    expect(await detail.textContent()).toBe("");
+    await page.$eval("avatar-view", (view) => view.client?.connect());
+    await untilSeen(page);
+    for (const { id } of system.server.getPeers()) system.server.disconnectPeer(id, "not today");
+    await page.waitForSelector('avatar-view[state="failed"]');
+    const { remedy } = explain("refused") ?? {};
+    expect(await detail.textContent()).toBe(`The server says: “not today”. ${remedy}`);
+  });
+
   it.each(["light", "dark"] as const)(
     "has nothing that axe objects to in a %s page",
     async (colorScheme) => {
@@ -297,10 +312,3 @@ describe("<avatar-view>", () => {
     },
   );
 });
-
-type AvatarView = import("../web/avatar-view.js").AvatarView;
-declare global {
-  interface HTMLElementTagNameMap {
-    "avatar-view": AvatarView;
-  }
-}

@@ -19,6 +19,7 @@ import {
   type WebRTCPeer,
   WebRTCStreamingServer,
 } from "avatar-webrtc-streaming";
+import type { AvatarView } from "avatar-webrtc-streaming/avatar-view";
 import * as indexModule from "avatar-webrtc-streaming/index.js";
 import * as bridgeModule from "avatar-webrtc-streaming/media-bridge.js";
 import type * as serverModule from "avatar-webrtc-streaming/webrtc-server.js";
@@ -88,6 +89,12 @@ export function negotiate(server: WebRTCStreamingServer, answer: RTCSessionDescr
     server.sendAnswer(peerId, { ...offer, type: "answer" }),
   );
   return sent && server.sendIceCandidate("peer", candidate);
+}
+
+// The element's name stands for its class.
+export function view(document: Document): AvatarView | null {
+  document.createElement("avatar-view").controls = true;
+  return document.querySelector("avatar-view");
 }
 
 // Events infer their payloads.

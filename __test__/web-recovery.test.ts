@@ -58,9 +58,9 @@ class Viewer {
   config = (resumed: boolean, keepsPeer = true) =>
     this.happen({ type: "config", resumed, keepsPeer });
   breaks = (reason = "broke", wasOpen = true) =>
-    this.happen({ type: "closed", code: 1006, reason, isBroken: true, wasOpen });
+    this.happen({ type: "closed", code: 1006, reason, said: "", isBroken: true, wasOpen });
   ends = (reason: string, code = 1000) =>
-    this.happen({ type: "closed", code, reason, isBroken: false, wasOpen: true });
+    this.happen({ type: "closed", code, reason, said: reason, isBroken: false, wasOpen: true });
   alive = (isExpired = false) => this.happen({ type: "alive", isExpired });
 
   /** Lets time pass; each timer happens when it is due, and media are heard each second if they are. */
@@ -149,7 +149,9 @@ describe("a first connection", () => {
     for (const viewer of [new Viewer().happen({ type: "connect" }), Viewer.connected()]) {
       viewer.forget().ends("not you", 4403);
       expect(viewer.deeds()).toEqual(["end"]);
-      expect(viewer.told()).toMatchObject([{ state: "failed", problem: "refused" }]);
+      expect(viewer.told()).toMatchObject([
+        { state: "failed", problem: "refused", reason: "not you" },
+      ]);
       expect(deadline(viewer.situation)).toBe(Number.POSITIVE_INFINITY);
     }
   });

@@ -3,7 +3,13 @@ import { describe, expect, it } from "vitest";
 import { captionOf } from "../web/view/captions.js";
 import { levelOf } from "../web/view/microphone.js";
 import { explain, refine } from "../web/view/problems.js";
-import { NO_OUTAGE, nextOutage, pictureWords, retryWords } from "../web/view/state-words.js";
+import {
+  NO_OUTAGE,
+  nextOutage,
+  pictureWords,
+  retryWords,
+  spokenWords,
+} from "../web/view/state-words.js";
 
 describe("a caption", () => {
   it("is a plain string, or a cue of that type", () => {
@@ -50,6 +56,26 @@ describe("what is wrong", () => {
     });
     const connected = { ...trying, state: "connected" } as const;
     expect(nextOutage(other, connected, 6000)).toEqual(NO_OUTAGE);
+  });
+
+  it("is told of in the server's own words where it turns somebody away, and gave some", () => {
+    const refused = (reason: string | null) =>
+      pictureWords("failed", { problem: "refused", reason, retryAt: null });
+    const { wrong: headline = "", remedy = "" } = explain("refused") ?? {};
+    const detail = `The server says: “full (for now)”. ${remedy}`;
+    expect(refused("full (for now)")).toEqual({ headline, detail });
+    for (const reason of ["", null]) expect(refused(reason)).toEqual({ headline, detail: remedy });
+    // Of any other problem the explanation says more.
+    const away = { problem: "unreachable", reason: "going away", retryAt: null };
+    const other = pictureWords("reconnecting", away);
+    expect(other.detail).toBe(explain("unreachable")?.remedy);
+  });
+
+  it("is heard as it is read, after the state", () => {
+    const { wrong, remedy } = explain("server-full") ?? {};
+    const full = { problem: "server-full", reason: null, retryAt: null };
+    expect(spokenWords("reconnecting", full)).toBe(`Reconnecting… ${wrong} ${remedy}`);
+    expect(spokenWords("connected", NO_OUTAGE)).toBe("Connected.");
   });
 
   it("is that UDP is blocked only where there is no relay", () => {

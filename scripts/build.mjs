@@ -1,7 +1,15 @@
 // `npm run build`: the release addon, avatar-webrtc-streaming.<platform>.node, its generated loader, and the types of the
 // browser's modules.
 
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  appendFileSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { fail, npmProgram, ROOT, run } from "./run.mjs";
@@ -10,6 +18,14 @@ import { setUp } from "./setup.mjs";
 const TYPES = join(ROOT, "web", "types");
 /** Where they are made. */
 const DECLARED = join(ROOT, ".cache", "types");
+
+/** What JSDoc cannot declare: which class the name of the element stands for. */
+const TAG_NAME = `declare global {
+    interface HTMLElementTagNameMap {
+        "avatar-view": AvatarView;
+    }
+}
+`;
 
 /** Builds the addon; cargo itself knows when nothing changed. */
 export function build() {
@@ -22,6 +38,7 @@ export function declareClient() {
   rmSync(DECLARED, { recursive: true, force: true });
   if (!run(npmProgram("tsc"), ["--project", "web/tsconfig.json", "--outDir", DECLARED]))
     return false;
+  appendFileSync(join(DECLARED, "avatar-view.d.ts"), TAG_NAME);
   const files = filesOf(DECLARED);
   for (const file of filesOf(TYPES)) if (!files.includes(file)) rmSync(join(TYPES, file));
   for (const file of files) {

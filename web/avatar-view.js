@@ -6,22 +6,13 @@
 
 import { AvatarClient } from "./avatar-client.js";
 import { SHEET } from "./view/avatar-view-style.js";
-import { Captions } from "./view/captions.js";
-import { on, restWhileLeft } from "./view/dom.js";
+import { on, press, write } from "./view/dom.js";
 import { Microphone } from "./view/microphone.js";
-import { Playback } from "./view/playback.js";
-import { explain, refine } from "./view/problems.js";
-import {
-  isActive,
-  NO_OUTAGE,
-  nextOutage,
-  pictureWords,
-  retryWords,
-  STATE_WORDS,
-} from "./view/state-words.js";
+import { Presenter } from "./view/presenter.js";
+import { explain } from "./view/problems.js";
+import { PRESS_CONNECT } from "./view/state-words.js";
 import { buildView } from "./view/view-parts.js";
 
-const RETRY_WORDS_MS = 250;
 /** The client's events, which are the element's as well. */
 const EVENTS = [
   "state",
@@ -57,31 +48,18 @@ export class AvatarView extends Base {
   static observedAttributes = [...ADDRESS, "microphone", "controls"];
 
   #parts = buildView();
-  #captions = new Captions(this.#parts.caption);
-  #playback = new Playback(this.#parts.video, () => this.#show());
+  #presenter = new Presenter({ ...this.#parts, unheard: this.#parts.playSound });
   /** @type {AvatarClient | null} */ #client = null;
   /** @type {Microphone | null} */ #microphone = null;
   #listening = new AbortController();
   /** Whether it has ever been in a document: its attributes are complete only then. */
   #wasConnected = false;
   #willOpen = false;
-  #outage = NO_OUTAGE;
-  /** @type {RTCIceServer[]} */ #iceServers = [];
-  /** @type {ReturnType<typeof setInterval> | undefined} */ #retryTimer;
 
   constructor() {
     super();
-    const { screen, connect, sound, captions, microphone, playSound } = this.#parts;
+    const { screen, microphone } = this.#parts;
     this.attachShadow({ mode: "open" }).append(screen);
-    connect.addEventListener("click", () => this.#toggleConnection());
-    playSound.addEventListener("click", () => this.#playback.setSound(true));
-    sound.addEventListener("click", () =>
-      this.#playback.setSound(this.#playback.isBlocked || !this.#playback.isSoundWanted),
-    );
-    captions.addEventListener("click", () => {
-      this.#captions.isOn = !this.#captions.isOn;
-      this.#show();
-    });
     microphone.addEventListener("click", () => {
       this.#notice(null);
       if (this.#microphone?.isOn) this.#microphone.stop();
@@ -186,17 +164,13 @@ export class AvatarView extends Base {
     on(this.#microphone, "change", () => this.#show(), { signal });
     on(this.#microphone, "level", ({ level }) => this.#showLevel(level), { signal });
     on(this.#microphone, "problem", ({ problem }) => this.#notice(problem), { signal });
-    on(client, "state", (event) => this.#follow(event), { signal });
-    on(client, "stream", ({ stream }) => this.#receive(stream), { signal });
-    on(client, "cue", ({ data }) => this.#captions.show(data), { signal });
-    on(client, "interrupt", () => this.#captions.clear(), { signal });
+    this.#presenter.follow(client, this.#microphone, signal);
+    on(client, "state", ({ state }) => this.setAttribute("state", state), { signal });
     for (const type of EVENTS) {
       const tell = (/** @type {unknown} */ detail) =>
         this.dispatchEvent(new CustomEvent(type, { detail }));
       on(client, type, tell, { signal });
     }
-    restWhileLeft(client, signal);
-    client.watch(this.#parts.video);
     client.connect();
   }
 
@@ -205,75 +179,21 @@ export class AvatarView extends Base {
     if (!client) return;
     this.#microphone?.close();
     client.disconnect(); // Its last event is heard.
-    client.watch(null);
     this.#listening.abort();
     this.#client = null;
     this.#microphone = null;
     this.#notice(null);
-    clearInterval(this.#retryTimer);
-  }
-
-  #toggleConnection() {
-    const client = this.#client;
-    if (!client) return;
-    if (!isActive(client.state)) return client.connect();
-    client.disconnect();
-    this.#microphone?.stop(); // Who leaves does not expect to be listened to on coming back.
-  }
-
-  /** @param {MediaStream} stream */
-  #receive(stream) {
-    this.#iceServers = this.#client?.peerConnection?.getConfiguration().iceServers ?? [];
-    void this.#playback.show(stream);
-  }
-
-  /** @param {any} event */
-  #follow(event) {
-    const problem = refine(event.problem ?? null, this.#iceServers);
-    this.#outage = nextOutage(this.#outage, { ...event, problem }, Date.now());
-    if (event.state === "disconnected" || event.state === "failed") {
-      this.#captions.clear();
-      void this.#playback.show(null);
-    }
-    this.setAttribute("state", event.state);
-    clearInterval(this.#retryTimer);
-    if (event.state === "reconnecting")
-      this.#retryTimer = setInterval(() => this.#showRetry(), RETRY_WORDS_MS);
-    this.#show();
   }
 
   #show() {
-    const parts = this.#parts;
-    const state = this.#client?.state ?? "idle";
-    const words = this.src
-      ? pictureWords(state, this.#outage)
-      : { headline: STATE_WORDS.idle, detail: "The element has no src." };
-    write(parts.headline, words.headline);
-    write(parts.detail, isActive(state) || this.controls || !this.src ? words.detail : "");
-    write(
-      parts.announcement,
-      `${STATE_WORDS[state]} ${this.#outage.problem ? words.headline : ""}`,
-    );
-    const { hasPicture, isBlocked, isSoundWanted } = this.#playback;
-    parts.poster.classList.toggle("gone", state === "connected" && hasPicture);
-    parts.poster.classList.toggle("clear", state === "reconnecting" && hasPicture);
-    parts.playSound.hidden = !isBlocked;
-    parts.playSound.title = explain("autoplay-blocked")?.wrong ?? "";
-    press(parts.sound, isSoundWanted && !isBlocked);
-    press(parts.captions, this.#captions.isOn);
-    press(parts.microphone, this.#microphone?.isOn ?? false);
-    write(parts.connect, isActive(state) ? "Disconnect" : "Connect");
-    for (const button of [parts.connect, parts.sound, parts.captions])
-      button.hidden = !this.controls;
-    parts.microphone.hidden = !this.microphone;
-    parts.controls.hidden = !this.controls && !this.microphone;
+    const { connect, sound, captions, microphone, controls } = this.#parts;
+    for (const button of [connect, sound, captions]) button.hidden = !this.controls;
+    microphone.hidden = !this.microphone;
+    controls.hidden = !this.controls && !this.microphone;
+    press(microphone, this.#microphone?.isOn ?? false);
     if (!this.#microphone?.isOn) this.#showLevel(0);
-    this.#showRetry();
-  }
-
-  #showRetry() {
-    const state = this.#client?.state ?? "idle";
-    write(this.#parts.retry, retryWords(state, this.#outage, Date.now()));
+    const hint = this.controls ? PRESS_CONNECT : "";
+    this.#presenter.hint = this.src ? hint : "The element has no src.";
   }
 
   /** @param {number} level 0 to 1 */
@@ -305,14 +225,4 @@ function socketAddress(src, base) {
   } catch {
     return src; // The client says what is wrong with it.
   }
-}
-
-/** @param {HTMLElement} element @param {string} text */
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-/** @param {HTMLElement} button @param {boolean} isPressed */
-function press(button, isPressed) {
-  button.setAttribute("aria-pressed", String(isPressed));
 }

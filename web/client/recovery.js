@@ -151,9 +151,9 @@ class Recovery extends Steps {
   }
 
   /** @param {import("./signalling.js").End} end */
-  #closed({ code, reason, isBroken, wasOpen }) {
+  #closed({ code, reason, said, isBroken, wasOpen }) {
     const { after } = this;
-    if (code === REFUSED) return this.end("failed", reason, "refused");
+    if (code === REFUSED) return this.end("failed", said, "refused");
     const problem = after.isFull ? "server-full" : wasOpen ? null : "unreachable";
     const words = after.isFull ? "the server is full" : reason;
     if (isBroken && this.isKept) return this.retry(words, after.tries, problem);

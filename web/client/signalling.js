@@ -49,6 +49,7 @@ export function socketUrl(server, { token, resume }) {
  * @typedef {object} End
  * @property {number} code of its close frame, 1006 without one
  * @property {string} reason in words
+ * @property {string} said the server's own words in its close frame, of at most 123 bytes; or nothing
  * @property {boolean} isBroken without a close frame: the server may not have noticed
  * @property {boolean} wasOpen false if the server was never reached
  */
@@ -144,5 +145,5 @@ function endOf({ code, reason }, wasOpen) {
     if (!isBroken) return "the server closed the connection";
     return wasOpen ? "the connection to the server broke" : "the server cannot be reached";
   };
-  return { code, reason: words(), isBroken, wasOpen };
+  return { code, reason: words(), said: reason.trim(), isBroken, wasOpen };
 }

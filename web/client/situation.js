@@ -31,7 +31,7 @@ const JITTER = 0.4;
  * @typedef {{type: "connect"} | {type: "disconnect"} | {type: "time"} | {type: "look"} | {type: "silent"} |
  *   {type: "alive", isExpired: boolean} | {type: "heard"} |
  *   {type: "config", resumed: boolean, keepsPeer: boolean} | {type: "media", state: RTCPeerConnectionState} |
- *   {type: "closed", code: number, reason: string, isBroken: boolean, wasOpen: boolean} |
+ *   {type: "closed", code: number, reason: string, said: string, isBroken: boolean, wasOpen: boolean} |
  *   {type: "failed", reason: string} | {type: "refused", reason: string, code: string | null} |
  *   {type: "unusable", reason: string, problem: Problem}} Happening
  * `look`: the network may be another one; `alive`, `silent`: the server answers over the WebSocket, or does not;

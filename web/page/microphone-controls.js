@@ -1,6 +1,6 @@
 // The microphone's button, its level, and the choice of devices.
 
-import { element, on } from "../view/dom.js";
+import { element, on, press } from "../view/dom.js";
 
 /** @typedef {import("../view/microphone.js").Microphone} Microphone */
 /** @typedef {import("../avatar-client.js").LogLevel} LogLevel */
@@ -44,7 +44,7 @@ export class MicrophoneControls {
 
   #show() {
     const { isOn } = this.#microphone;
-    this.#button.setAttribute("aria-pressed", String(isOn));
+    press(this.#button, isOn);
     this.#level.classList.toggle("on", isOn);
     if (!isOn) this.#showLevel(0);
   }

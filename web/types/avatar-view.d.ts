@@ -32,3 +32,8 @@ export class AvatarView extends HTMLElement {
     #private;
 }
 import { AvatarClient } from "./avatar-client.js";
+declare global {
+    interface HTMLElementTagNameMap {
+        "avatar-view": AvatarView;
+    }
+}

@@ -64,6 +64,7 @@ video {
 .retry {
   max-inline-size: 44ch;
   color: #c3cadb;
+  overflow-wrap: anywhere;
 }
 .retry {
   min-block-size: 1.45em;

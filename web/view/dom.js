@@ -29,14 +29,23 @@ export function on(target, type, handle, options) {
   );
 }
 
+/** Only what is new: a screen reader would read it again. @param {HTMLElement} element @param {string} text */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** @param {HTMLElement} button @param {boolean} isPressed */
+export function press(button, isPressed) {
+  button.setAttribute("aria-pressed", String(isPressed));
+}
+
 /**
  * A page that is left, and that the browser keeps for the way back, holds no connection meanwhile.
  * @param {import("../avatar-client.js").AvatarClient} client
- * @param {AbortSignal} [signal]
+ * @param {AddEventListenerOptions} options
  */
-export function restWhileLeft(client, signal) {
+export function restWhileLeft(client, options) {
   let wasActive = false;
-  const options = signal ? { signal } : {};
   window.addEventListener(
     "pagehide",
     ({ persisted }) => {

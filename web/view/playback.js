@@ -23,9 +23,8 @@ export class Playback {
     return this.#video.videoWidth > 0;
   }
 
-  /** Whether the sound is on, or would be if the browser let it. */
-  get isSoundWanted() {
-    return this.#isSoundWanted;
+  get isHeard() {
+    return this.#isSoundWanted && !this.#isBlocked;
   }
 
   /** Whether the browser waits for a click. */
@@ -36,19 +35,17 @@ export class Playback {
   /** @param {MediaStream | null} stream */
   async show(stream) {
     if (this.#video.srcObject !== stream) this.#video.srcObject = stream;
-    this.#isBlocked = false;
-    if (stream) await this.#play();
-    else this.#changed();
+    await this.#play();
   }
 
   /** To be called at a click: what was blocked plays then. @param {boolean} wanted */
   async setSound(wanted) {
     this.#isSoundWanted = wanted;
-    this.#isBlocked = false;
     await this.#play();
   }
 
   async #play() {
+    this.#isBlocked = false;
     this.#video.muted = !this.#isSoundWanted;
     if (this.#video.srcObject && !(await this.#isPlayed())) {
       this.#isBlocked = true;

@@ -24,6 +24,8 @@ export const STATE_WORDS = {
   failed: "Cannot connect",
 };
 
+export const PRESS_CONNECT = "Press Connect to see the avatar.";
+
 /**
  * The outage after a `state` event. What was wrong stays in view while a new try is made: it may be wrong still.
  * @param {Outage} before
@@ -45,9 +47,10 @@ export function nextOutage(before, { state, problem = null, reason, retryInMs },
  * What to write where the picture is to be.
  * @param {ClientState} state
  * @param {Outage} outage
+ * @param {string} [hint] while nothing is connected
  * @returns {{headline: string, detail: string}}
  */
-export function pictureWords(state, { problem, reason }) {
+export function pictureWords(state, { problem, reason }, hint = "") {
   switch (state) {
     case "connecting":
       return { headline: STATE_WORDS[state], detail: "Reaching the avatar." };
@@ -59,13 +62,24 @@ export function pictureWords(state, { problem, reason }) {
     case "reconnecting":
     case "failed": {
       const explanation = explain(problem);
-      return explanation
-        ? { headline: explanation.wrong, detail: explanation.remedy }
-        : { headline: STATE_WORDS[state], detail: sentence(reason) };
+      if (!explanation) return { headline: STATE_WORDS[state], detail: sentence(reason) };
+      const said = problem === "refused" && reason ? `The server says: “${reason}”. ` : "";
+      return { headline: explanation.wrong, detail: said + explanation.remedy };
     }
     default:
-      return { headline: STATE_WORDS[state], detail: "Press Connect to see the avatar." };
+      return { headline: STATE_WORDS[state], detail: hint };
   }
+}
+
+/**
+ * What a screen reader is to say: the state, and what is wrong.
+ * @param {ClientState} state
+ * @param {Outage} outage
+ */
+export function spokenWords(state, outage) {
+  const { headline, detail } = pictureWords(state, outage);
+  const problem = outage.problem ? `${headline} ${detail}` : "";
+  return `${STATE_WORDS[state]}. ${problem}`.replace("….", "…").trim();
 }
 
 /**

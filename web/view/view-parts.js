@@ -1,5 +1,7 @@
 // What <avatar-view> is made of. Built by calls, not from text: pages that require Trusted Types let it be.
 
+import { explain } from "./problems.js";
+
 const SPEAKER = "M4 9.5v5h3.5L12 19V5L7.5 9.5z";
 const WAVES = "M15.5 9a4.2 4.2 0 0 1 0 6M18 6.5a7.8 7.8 0 0 1 0 11";
 const CROSS = "m16 9.5 5 5m0-5-5 5";
@@ -31,6 +33,7 @@ export function buildView() {
   announcement.setAttribute("role", "status");
 
   const playSound = button("", "play-sound", icon([SPEAKER], [CROSS]), "Play sound");
+  playSound.title = explain("autoplay-blocked")?.wrong ?? "";
   const connect = button("", "connect");
   const sound = button("Sound", "toggle", icon([SPEAKER], [], { waves: WAVES, slash: CROSS }));
   const captions = button("Captions", "toggle", icon([], [CAPTIONS], { slash: SLASH }));

@@ -29,6 +29,7 @@ export function parse(text: unknown): any;
  * @typedef {object} End
  * @property {number} code of its close frame, 1006 without one
  * @property {string} reason in words
+ * @property {string} said the server's own words in its close frame, of at most 123 bytes; or nothing
  * @property {boolean} isBroken without a close frame: the server may not have noticed
  * @property {boolean} wasOpen false if the server was never reached
  */
@@ -79,6 +80,10 @@ export type End = {
      * in words
      */
     reason: string;
+    /**
+     * the server's own words in its close frame, of at most 123 bytes; or nothing
+     */
+    said: string;
     /**
      * without a close frame: the server may not have noticed
      */

@@ -6,8 +6,7 @@ export class Playback {
     constructor(video: HTMLVideoElement, changed: () => void);
     /** Whether there has been a picture of this stream. */
     get hasPicture(): boolean;
-    /** Whether the sound is on, or would be if the browser let it. */
-    get isSoundWanted(): boolean;
+    get isHeard(): boolean;
     /** Whether the browser waits for a click. */
     get isBlocked(): boolean;
     /** @param {MediaStream | null} stream */

@@ -15,12 +15,19 @@ export function nextOutage(before: Outage, { state, problem, reason, retryInMs }
  * What to write where the picture is to be.
  * @param {ClientState} state
  * @param {Outage} outage
+ * @param {string} [hint] while nothing is connected
  * @returns {{headline: string, detail: string}}
  */
-export function pictureWords(state: ClientState, { problem, reason }: Outage): {
+export function pictureWords(state: ClientState, { problem, reason }: Outage, hint?: string): {
     headline: string;
     detail: string;
 };
+/**
+ * What a screen reader is to say: the state, and what is wrong.
+ * @param {ClientState} state
+ * @param {Outage} outage
+ */
+export function spokenWords(state: ClientState, outage: Outage): string;
 /**
  * When the next try is; empty when none is to come.
  * @param {ClientState} state
@@ -38,6 +45,7 @@ export { isActive } from "../client/situation.js";
 export const NO_OUTAGE: Outage;
 /** @type {Record<ClientState, string>} */
 export const STATE_WORDS: Record<ClientState, string>;
+export const PRESS_CONNECT: "Press Connect to see the avatar.";
 export type ClientState = import("../avatar-client.js").ClientState;
 /**
  * Why there is no connection, and when the next try is, on the clock of `Date.now()`.
