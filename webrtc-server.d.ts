@@ -169,7 +169,7 @@ export interface PeerStats {
   freezeCount: number | null;
   /** Of the packets sent to it, before retransmission, 0 to 100. */
   packetLossPercent: number | null;
-  /** To the server and back. */
+  /** To the server and back, by ICE's checks, which a server with a hundred viewers or more answers up to 40 ms later while nothing is streamed. */
   roundTripTimeMs: number | null;
   /** Received, RTP headers included. */
   bitrateBps: number | null;
@@ -412,8 +412,8 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
   doctor(): Promise<Finding[]>;
 
   /**
-   * Turns a client away: closes its connection with code 4403 and this reason (123 bytes of it). Our own client then does not
-   * come back by itself; media flows until this is called.
+   * Turns a client away: closes its connection with code 4403 and this reason (123 bytes of it), which our own page shows to the
+   * viewer as it is. Our own client then does not come back by itself; media flows until this is called.
    * @returns False: there is no such client.
    *
    * @example

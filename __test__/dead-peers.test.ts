@@ -98,7 +98,7 @@ async function ended(child: ChildProcess) {
   await end;
 }
 
-/** From now on the viewers' machine drops all that comes from the server's, and all that goes there. */
+/** From now on nothing gets from the viewers' machine to the server's any more, acknowledgements included. */
 function cut({ server, viewers }: ReturnType<typeof makeNamespaces>) {
   const route = ["route", "add", "blackhole", `${server.address}/32`];
   execFileSync("ip", ["-n", viewers.name, ...route]);

@@ -75,6 +75,10 @@ describe("what is wrong", () => {
     const { wrong, remedy } = explain("server-full") ?? {};
     const full = { problem: "server-full", reason: null, retryAt: null };
     expect(spokenWords("reconnecting", full)).toBe(`Reconnecting… ${wrong} ${remedy}`);
+    const cut = { problem: null, reason: "the media connection is interrupted", retryAt: null };
+    expect(spokenWords("reconnecting", cut)).toBe(
+      "Reconnecting… The media connection is interrupted.",
+    );
     expect(spokenWords("connected", NO_OUTAGE)).toBe("Connected.");
   });
 

@@ -8,6 +8,7 @@ import {
   patience,
   pictureJitter,
   soundBehind,
+  withPlayoutDelay,
 } from "../web/client/lip-sync.js";
 import { msAhead } from "../web/client/playout.js";
 
@@ -477,19 +478,31 @@ describe("what is played", () => {
     }
     expect(Math.abs(behind - 10)).toBeLessThan(8);
     expect(nextHold(0, -100)).toBeLessThan(0);
-    expect(nextHold(990, 500)).toBe(1000);
+    expect(nextHold(490, 500)).toBe(500);
   });
 
   it("waits for late pictures where they come unevenly", () => {
     expect(patience(3)).toBe(0);
     expect(patience(20)).toBe(50);
-    expect(patience(5000)).toBe(1000);
+    expect(patience(5000)).toBe(500);
     const audio = { type: "inbound-rtp", kind: "audio", jitter: 0.3 };
     const video = { type: "inbound-rtp", kind: "video", jitter: 0.02 };
     expect(pictureJitter([audio, video])).toBeCloseTo(20);
     expect(pictureJitter([audio])).toBe(0);
     expect(nextJitter(10, 20)).toBeCloseTo(12);
     expect(nextJitter(20, 10)).toBeCloseTo(19.8);
+  });
+
+  it("is asked of a browser for which something makes pictures wait if they have to", () => {
+    const lines = [
+      "a=extmap:4 urn:x",
+      "a=extmap:5 http://www.webrtc.org/x/playout-delay",
+      "a=mid:0",
+    ];
+    const sdp = lines.map((line) => `${line}\r\n`).join("");
+    expect(withPlayoutDelay(sdp, { jitterBufferTarget: null })).toBe(sdp);
+    expect(withPlayoutDelay(sdp, { playoutDelayHint: null })).toBe(sdp);
+    expect(withPlayoutDelay(sdp, {})).toBe(`${lines[0]}\r\n${lines[2]}\r\n`);
   });
 
   it("is told by the estimates of both tracks and the delay of the device since the last look", () => {

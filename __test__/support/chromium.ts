@@ -1,5 +1,6 @@
 // Chromium, and a page of ours in it that is watched from its first script on.
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { expect } from "vitest";
 import { cleanup } from "../support.js";
 import { type SeenFrame, watch } from "./watch.js";
 
@@ -24,10 +25,28 @@ const FLAGS = [
   "--autoplay-policy=no-user-gesture-required",
 ];
 
+const options = (flags: string[] = []) => ({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: [...FLAGS, ...flags],
+});
+
 /** Chromium with a new profile. */
 export function launch(...flags: string[]): Promise<Browser> {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-  return chromium.launch({ executablePath, args: [...FLAGS, ...flags] });
+  return chromium.launch(options(flags));
+}
+
+/** Chromium that keeps pages for the way back, as it does for people: Playwright switches that off. */
+export function launchWithWayBack(): Promise<Browser> {
+  const ignoreDefaultArgs = ["--disable-back-forward-cache"];
+  return chromium.launch({ ...options(), ignoreDefaultArgs });
+}
+
+/** Chromium, and the id of the process that all of its others descend from; closed after the test. */
+export async function launchWithProcess(): Promise<{ browser: Browser; pid: number }> {
+  const server = await chromium.launchServer(options());
+  cleanup(() => server.close());
+  const browser = await chromium.connect(server.wsEndpoint());
+  return { browser, pid: server.process().pid ?? 0 };
 }
 
 /** A microphone that plays a WAV file once, from the moment it is opened. */
@@ -128,6 +147,17 @@ export class Viewer {
       (wanted) => window.watched.frames.some((frame) => (frame.number ?? -1) >= wanted),
       number,
     );
+  }
+
+  /**
+   * How long after `since` a picture was shown that was made later than that; `pushed` tells by number when each was.
+   */
+  async backAfter(pushed: Map<number, number>, since: number): Promise<number> {
+    const isNew = ({ number, at }: SeenFrame) =>
+      at >= since && (pushed.get(number ?? 0) ?? 0) >= since;
+    const find = async () => (await this.frames()).find(isNew)?.at;
+    await expect.poll(find, { timeout: PATIENCE_MS, interval: 50 }).toBeDefined();
+    return ((await find()) ?? Number.NaN) - since;
   }
 
   /** Every frame that was decoded so far. */

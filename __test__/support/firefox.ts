@@ -2,6 +2,7 @@
 // element shows is looked at, which is what people see.
 import { existsSync } from "node:fs";
 import { type Browser, launch, type Page } from "puppeteer-core";
+import { expect } from "vitest";
 import { cleanup } from "../support.js";
 import { PATIENCE_MS } from "./chromium.js";
 import { SIDE } from "./picture.mjs";
@@ -25,6 +26,9 @@ export function launchFirefox(): Promise<Browser> {
       "media.peerconnection.ice.loopback": true,
       "media.peerconnection.ice.obfuscate_host_addresses": false,
       "media.autoplay.default": 0,
+      // A microphone that hums, for whoever asks.
+      "media.navigator.streams.fake": true,
+      "media.navigator.permission.disabled": true,
       // Plugins with other codecs are downloaded, which is no part of a stock browser.
       "media.gmp-manager.updateEnabled": false,
     },
@@ -43,14 +47,42 @@ export class FirefoxViewer {
   }
 
   /** Opens the page that a system serves on `port`, and waits until it shows a picture. */
-  static async watching(browser: Browser, port: number): Promise<FirefoxViewer> {
+  static async watching(browser: Browser, port: number, query = ""): Promise<FirefoxViewer> {
+    const viewer = await FirefoxViewer.at(browser, `http://127.0.0.1:${port}/${query}`);
+    await viewer.page.waitForFunction(() => (document.querySelector("video")?.videoWidth ?? 0) > 0);
+    return viewer;
+  }
+
+  static async at(browser: Browser, url: string): Promise<FirefoxViewer> {
     const page = await browser.newPage();
     cleanup(() => page.close());
     page.setDefaultTimeout(2 * PATIENCE_MS);
     const viewer = new FirefoxViewer(page);
-    await page.goto(`http://127.0.0.1:${port}/`);
-    await page.waitForFunction(() => (document.querySelector("video")?.videoWidth ?? 0) > 0);
+    await page.goto(url);
     return viewer;
+  }
+
+  /** Waits until the text of an element is like this. */
+  async untilText(selector: string, pattern: RegExp): Promise<void> {
+    await this.page.waitForFunction(
+      (selector, pattern) =>
+        new RegExp(pattern).test(document.querySelector(selector)?.textContent ?? ""),
+      {},
+      selector,
+      pattern.source,
+    );
+  }
+
+  /** Waits for a state of the page's client. */
+  async untilState(state: string): Promise<void> {
+    await this.page.waitForSelector(`html[data-state="${state}"]`);
+  }
+
+  /** Waits until so many more pictures have been decoded. */
+  async untilMore(pictures: number): Promise<void> {
+    const { frames } = await this.decoded();
+    const more = async () => (await this.decoded()).frames - frames;
+    await expect.poll(more, { timeout: PATIENCE_MS }).toBeGreaterThanOrEqual(pictures);
   }
 
   /** What the element shows now. */

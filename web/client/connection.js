@@ -1,7 +1,7 @@
 // One RTCPeerConnection and all that hangs on it: offer and answer, candidates, ICE restarts, the control channel, what is
 // played when. Knows no DOM and no socket: messages come in and go out, and somebody else decides when it is lost.
 
-import { askForLowDelay, keepTogether, Playing } from "./lip-sync.js";
+import { delayPlayout, keepTogether, Playing, withPlayoutDelay } from "./lip-sync.js";
 import { Playout } from "./playout.js";
 import { parse } from "./signalling.js";
 
@@ -38,6 +38,7 @@ export class Connection {
   /** @type {RTCDataChannel} */ channel;
   playing = new Playing();
   /** @type {RTCRtpSender} */ #microphoneSender;
+  /** @type {RTCRtpReceiver} */ #pictures;
 
   #closing = new AbortController();
   /** @type {Promise<void>} */ #closed = new Promise((resolve) => {
@@ -61,9 +62,9 @@ export class Connection {
     // sendrecv from the start, so that the microphone needs no renegotiation later.
     const audio = pc.addTransceiver(owner.microphone ?? "audio", { direction: "sendrecv" });
     this.#microphoneSender = audio.sender;
-    for (const { receiver } of [video, audio]) askForLowDelay(receiver);
+    this.#pictures = video.receiver;
+    for (const { receiver } of [video, audio]) delayPlayout(receiver, 0);
     this.#playout = new Playout(pc, this.playing.device, owner.emit);
-    // A browser without these statistics is left to itself.
     keepTogether(pc, this.playing, this.#closing.signal).catch(() => {});
   }
 
@@ -129,10 +130,13 @@ export class Connection {
   async #offer() {
     const { pc } = this;
     const offer = await pc.createOffer();
-    const stereo = { type: offer.type, sdp: withStereoOpus(offer.sdp ?? "") };
+    const edited = {
+      type: offer.type,
+      sdp: withPlayoutDelay(withStereoOpus(offer.sdp ?? ""), this.#pictures),
+    };
     // A browser that refuses an edited description gets its own back, and decodes mono.
-    const sent = await pc.setLocalDescription(stereo).then(
-      () => stereo,
+    const sent = await pc.setLocalDescription(edited).then(
+      () => edited,
       () => pc.setLocalDescription(offer).then(() => ({ type: offer.type, sdp: offer.sdp })),
     );
     if (!this.#closing.signal.aborted) this.#owner.send({ type: "offer", data: sent });

@@ -8,8 +8,8 @@ const AIM_MS = 10;
 const NEAR_ENOUGH_MS = 8;
 /** Of what is left, so much is made good at a time: what was asked for takes a while to be there. */
 const GAIN = 0.4;
-/** Nothing is held back by more. */
-const MOST_MS = 1000;
+/** Nothing is held back by more: our pictures say that browsers shall not. */
+const MOST_MS = 500;
 /** Pictures that come so unevenly are shown as they come; from here on, all wait until the late ones are there. */
 const EVEN_ENOUGH_MS = 6;
 /** So many times the jitter, which is a mean, and few come later. */
@@ -29,15 +29,31 @@ export class Playing {
   /** @type {number | null} */ skewMs = null;
 }
 
+/** What a browser may be asked for a delay by; the second one, in s, is Chromium's older name for it. */
+const TARGETS = /** @type {const} */ (["jitterBufferTarget", "playoutDelayHint"]);
+
 /**
- * Plays what arrives as soon as it can be decoded. Our pictures say so too (the header extension "playout delay"), which
- * has Chromium leave out its own 10 ms and the wait for late ones; see {@link patience}. `playoutDelayHint` (s) is Chromium's older name.
+ * Has what arrives wait for so long at least, in ms. 0: it is played as soon as it can be decoded. Our pictures say so too (the
+ * header extension "playout delay"), which has Chromium leave out its own 10 ms and the wait for late ones; see
+ * {@link patience}.
  * @param {RTCRtpReceiver} receiver
+ * @param {number} ms
  */
-export function askForLowDelay(receiver) {
-  const name = "jitterBufferTarget" in receiver ? "jitterBufferTarget" : "playoutDelayHint";
-  if (name in receiver) Object.assign(receiver, { [name]: 0 });
+export function delayPlayout(receiver, ms) {
+  const name = TARGETS.find((name) => name in receiver);
+  if (name) Object.assign(receiver, { [name]: name === "playoutDelayHint" ? ms / 1000 : ms });
 }
+
+/**
+ * An offer of a browser that can be asked for a delay; without the header extension if it cannot, since then nothing would make
+ * pictures wait for late ones.
+ * @param {string} sdp
+ * @param {object} receiver one of its receivers
+ */
+export const withPlayoutDelay = (sdp, receiver) =>
+  TARGETS.some((name) => name in receiver)
+    ? sdp
+    : sdp.replace(/^a=extmap:.*\/playout-delay\r\n/gm, "");
 
 /**
  * How long to hold the picture back from now on; negative: the sound.
@@ -118,7 +134,7 @@ export async function keepTogether(pc, playing, signal) {
     for (const receiver of pc.getReceivers()) {
       const isPicture = receiver.track.kind === "video";
       const target = isPicture ? Math.max(patience(jitterMs), holdMs) : Math.max(0, -holdMs);
-      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = target;
+      delayPlayout(receiver, target);
     }
   }
 }

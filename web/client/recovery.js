@@ -153,7 +153,10 @@ class Recovery extends Steps {
   /** @param {import("./signalling.js").End} end */
   #closed({ code, reason, said, isBroken, wasOpen }) {
     const { after } = this;
-    if (code === REFUSED) return this.end("failed", said, "refused");
+    if (code === REFUSED) {
+      this.log("warn", `The server has turned this viewer away: ${said || "it does not say why"}.`);
+      return this.end("failed", said || null, "refused");
+    }
     const problem = after.isFull ? "server-full" : wasOpen ? null : "unreachable";
     const words = after.isFull ? "the server is full" : reason;
     if (isBroken && this.isKept) return this.retry(words, after.tries, problem);

@@ -1,7 +1,7 @@
 // The operator's dashboard: asks the server each second, and shows what it answers.
 
 import { Plot } from "../plot/plot.js";
-import { element } from "../view/dom.js";
+import { element, write } from "../view/dom.js";
 import { amount, bitrate, brief, isRestarted, lasting, read, rowsOf } from "./dashboard-data.js";
 import { ViewerTable } from "./viewer-table.js";
 
@@ -272,21 +272,19 @@ function trouble(short, long) {
 /** @param {"good" | "noticed" | "bad"} judged @param {string} words */
 function pill(judged, words) {
   element("pill").dataset.judged = judged;
-  const box = element("state");
-  if (box.textContent !== words) box.textContent = words;
+  write(element("state"), words);
 }
 
 /** @param {string} words empty to take the notice away */
 function notice(words) {
-  const box = element("notice");
-  if (box.textContent !== words) box.textContent = words;
-  box.hidden = words === "";
+  write(element("notice"), words);
+  element("notice").hidden = words === "";
 }
 
 /** @param {string} name @param {string} text */
 function figure(name, text) {
   const box = document.querySelector(`[data-figure="${name}"]`);
-  if (box && box.textContent !== text) box.textContent = text;
+  if (box instanceof HTMLElement) write(box, text);
 }
 
 /** @param {string} before @param {Record<string, number>} values by names as the server has them */

@@ -23,7 +23,8 @@ export class Playback {
     return this.#video.videoWidth > 0;
   }
 
-  get isHeard() {
+  /** Whether the sound is switched on, and the browser lets it be. */
+  get isSoundOn() {
     return this.#isSoundWanted && !this.#isBlocked;
   }
 

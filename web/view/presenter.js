@@ -43,7 +43,7 @@ export class Presenter {
     this.#captions = new Captions(parts.caption);
     this.#playback = new Playback(parts.video, () => this.#show());
     parts.playSound.addEventListener("click", () => this.#playback.setSound(true));
-    parts.sound.addEventListener("click", () => this.#playback.setSound(!this.#playback.isHeard));
+    parts.sound.addEventListener("click", () => this.#playback.setSound(!this.#playback.isSoundOn));
     parts.captions.addEventListener("click", () => {
       this.#captions.isOn = !this.#captions.isOn;
       this.#show();
@@ -108,7 +108,7 @@ export class Presenter {
 
   #show() {
     const { poster, headline, detail, connect, sound, captions, unheard } = this.#parts;
-    const { hasPicture, isBlocked, isHeard } = this.#playback;
+    const { hasPicture, isBlocked, isSoundOn } = this.#playback;
     const state = this.#client?.state ?? "idle";
     const words = pictureWords(state, this.#outage, this.#hint);
     write(headline, words.headline);
@@ -117,7 +117,7 @@ export class Presenter {
     // The last picture shines through while the connection is on its way back.
     poster.classList.toggle("clear", state === "reconnecting" && hasPicture);
     write(connect, isActive(state) ? "Disconnect" : "Connect");
-    press(sound, isHeard);
+    press(sound, isSoundOn);
     press(captions, this.#captions.isOn);
     unheard.hidden = !isBlocked;
     clearInterval(this.#retryTimer);

@@ -78,8 +78,9 @@ export function pictureWords(state, { problem, reason }, hint = "") {
  */
 export function spokenWords(state, outage) {
   const { headline, detail } = pictureWords(state, outage);
-  const problem = outage.problem ? `${headline} ${detail}` : "";
-  return `${STATE_WORDS[state]}. ${problem}`.replace("….", "…").trim();
+  const { problem, reason } = outage;
+  const wrong = problem ? `${headline} ${detail}` : reason ? detail : "";
+  return `${STATE_WORDS[state]}. ${wrong}`.replace("….", "…").trim();
 }
 
 /**

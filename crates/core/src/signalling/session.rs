@@ -9,6 +9,8 @@ use crate::viewer_statistics::ViewerStatistics;
 
 /// How often a client is pinged.
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A timer that is later than this has slept.
+const MOST_LATE: Duration = Duration::from_secs(1);
 /// A client is dropped when a ping is due and this many are unanswered.
 pub const MISSED_PONGS: u32 = 2;
 /// Messages a second that a client may send for long: a browser sends some tens of candidates, once.
@@ -78,7 +80,9 @@ impl Session {
             });
         }
         self.unanswered_pings += 1;
-        self.next_ping = now + PING_INTERVAL;
+        // The next one is no later for the little that this one was.
+        let late = (now - self.next_ping).min(MOST_LATE);
+        self.next_ping = now + PING_INTERVAL - late;
         Some(Action::Reply(ServerMessage::Ping))
     }
 

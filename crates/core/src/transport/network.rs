@@ -17,7 +17,7 @@ use super::ice::{Credentials, RemoteCandidate};
 use super::peer::PeerSetup;
 use super::sdp::{AnswerParameters, Offer, Ssrcs, candidate_lines};
 use super::shard::{
-    Command, Common, MAX_SHARDS, Post, Publication, Shard, StreamHub, shard_letter, wire,
+    Command, Common, MAX_SHARDS, Pace, Post, Publication, Shard, StreamHub, shard_letter, wire,
 };
 use super::socket::Sockets;
 use super::tcp::IceTcp;
@@ -94,6 +94,7 @@ impl Network {
             local,
             reflexive: Mutex::default(),
             book: Arc::default(),
+            pace: Pace::new(),
         });
         let (wirings, posts): (Vec<_>, Vec<_>) = sockets
             .into_iter()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use super::stream::{Receives, Stream};
-use super::{Io, Shard};
+use super::{Io, MEDIA_FOR, Shard};
 use crate::codec::{KeyframeReason, Layer};
 use crate::event::{PeerId, PeerState};
 use crate::transport::limit::{Bucket, Rate};
@@ -273,6 +273,7 @@ impl Shard {
         let peer = &mut member.peer;
         let delegate = &stream.hub.delegate;
         if !out.microphone.packets.is_empty() {
+            self.common.pace.stay_busy(now + MEDIA_FOR);
             delegate.microphone(peer.id, out.microphone);
         }
         for text in out.texts {

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -48,11 +49,11 @@ const BATCHES_PER_TURN: usize = 16;
 /// second, and each would be a wake-up of its own.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// While nothing is published and nobody joins there is no hurry at all.
+/// While nothing is published, nobody speaks and nobody joins there is no hurry at all.
 const IDLE_LOOK_INTERVAL: Duration = Duration::from_millis(40);
 
-/// How long a frame or sound keeps a shard from being idle: three frames at 10 fps.
-const PUBLISHED_FOR: Duration = Duration::from_millis(300);
+/// How long a frame, or sound either way, keeps the port from being idle: three frames at 10 fps.
+const MEDIA_FOR: Duration = Duration::from_millis(300);
 
 /// How long an offer or a candidate does: ICE and DTLS are done by then, or too slow for it to matter.
 const JOINING_FOR: Duration = Duration::from_secs(3);
@@ -159,6 +160,39 @@ pub(super) struct Common {
     /// What STUN servers said, for answers.
     pub(super) reflexive: Mutex<Vec<SocketAddr>>,
     pub(super) book: AddressBook,
+    pub(super) pace: Pace,
+}
+
+/// Until when the port is busy. A thread's sockets also get what is for the peers of others, so this is one for all.
+pub(super) struct Pace {
+    began: Instant,
+    /// In ms since it began.
+    busy_until: AtomicU64,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            busy_until: AtomicU64::new(0),
+        }
+    }
+
+    fn ms(&self, moment: Instant) -> u64 {
+        moment.saturating_duration_since(self.began).as_millis() as u64
+    }
+
+    fn stay_busy(&self, until: Instant) {
+        let until = self.ms(until);
+        // Most threads find that another one has said so already.
+        if self.busy_until.load(Relaxed) < until {
+            self.busy_until.fetch_max(until, Relaxed);
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.ms(Instant::now()) < self.busy_until.load(Relaxed)
+    }
 }
 
 pub(super) struct Shard {
@@ -174,8 +208,6 @@ pub(super) struct Shard {
     router: Router,
     io: Io,
     batch: Batch,
-    /// It is idle from then on.
-    busy_until: Instant,
     /// Shards that were handed datagrams in this turn and not woken yet.
     to_wake: Vec<usize>,
 }
@@ -242,7 +274,6 @@ impl Shard {
                 scratch: Scratch::default(),
             },
             batch: Batch::new(),
-            busy_until: Instant::now(),
             to_wake: Vec::new(),
         }
     }
@@ -295,15 +326,11 @@ impl Shard {
         if self.members.len() < MANY {
             return Duration::ZERO;
         }
-        let interval = match Instant::now() < self.busy_until {
+        let interval = match self.common.pace.is_busy() {
             true => LOOK_INTERVAL,
             false => IDLE_LOOK_INTERVAL,
         };
         interval.saturating_sub(looked.elapsed())
-    }
-
-    fn stay_busy(&mut self, until: Instant) {
-        self.busy_until = self.busy_until.max(until);
     }
 
     /// Whether more commands may wait; `None` to stop.
@@ -323,11 +350,11 @@ impl Shard {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Offer { stream, setup } => {
-                self.stay_busy(Instant::now() + JOINING_FOR);
+                self.common.pace.stay_busy(Instant::now() + JOINING_FOR);
                 self.offer(stream, *setup);
             }
             Command::Candidate { peer, candidate } => {
-                self.stay_busy(Instant::now() + JOINING_FOR);
+                self.common.pace.stay_busy(Instant::now() + JOINING_FOR);
                 self.with_peer(self.members.key(peer), |peer, _, _| {
                     peer.add_candidate(*candidate)
                 });
@@ -381,7 +408,7 @@ impl Shard {
             published,
         } = publication;
         let now = Instant::now();
-        self.stay_busy(now + PUBLISHED_FOR);
+        self.common.pace.stay_busy(now + MEDIA_FOR);
         let Some(stream) = self.streams.get_mut(&stream) else {
             return;
         };

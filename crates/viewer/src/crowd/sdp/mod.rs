@@ -15,6 +15,8 @@ const VIDEO_RTX: u8 = 114;
 const AUDIO_LEVEL_ID: u8 = 1;
 const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 
+const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
 use crate::VideoCodec;
 
 /// Our half of a description.
