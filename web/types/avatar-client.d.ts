@@ -21,7 +21,8 @@ export { signallingUrl };
  * A connection to the avatar that keeps itself alive.
  *
  * Events (CustomEvent, `detail` in braces):
- * - `state` {state, previous, reason, problem, retryInMs}: `problem` is a code, null for what has none; `retryInMs` while
+ * - `state` {state, previous, reason, problem, retryInMs}: `problem` is a code, null for what has none (of `refused`
+ *   the reason is the server's own words, if it gave any); `retryInMs` while
  *   waiting for the next try, else null
  * - `stream` {stream}: a MediaStream with the avatar's picture and sound; again when a new connection replaces the old one
  * - `stats` {metrics}: once a second while connected; see `Metrics` in statistics.js

@@ -1,9 +1,11 @@
 /**
- * Plays what arrives as soon as it can be decoded. Our pictures say so too (the header extension "playout delay"), which
- * has Chromium leave out its own 10 ms and the wait for late ones; see {@link patience}. `playoutDelayHint` (s) is Chromium's older name.
+ * Has what arrives wait for so long at least, in ms. 0: it is played as soon as it can be decoded. Our pictures say so too (the
+ * header extension "playout delay"), which has Chromium leave out its own 10 ms and the wait for late ones; see
+ * {@link patience}.
  * @param {RTCRtpReceiver} receiver
+ * @param {number} ms
  */
-export function askForLowDelay(receiver: RTCRtpReceiver): void;
+export function delayPlayout(receiver: RTCRtpReceiver, ms: number): void;
 /**
  * How long to hold the picture back from now on; negative: the sound.
  * @param {number} holdMs until now
@@ -35,6 +37,7 @@ export class Playing {
     /** How much later the sound is heard than its picture is seen; null as long as the browser does not tell. */
     /** @type {number | null} */ skewMs: number | null;
 }
+export function withPlayoutDelay(sdp: string, receiver: object): string;
 export function patience(jitterMs: number): number;
 export function nextJitter(knownMs: number, jitterMs: number): number;
 /**

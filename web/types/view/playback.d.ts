@@ -6,7 +6,8 @@ export class Playback {
     constructor(video: HTMLVideoElement, changed: () => void);
     /** Whether there has been a picture of this stream. */
     get hasPicture(): boolean;
-    get isHeard(): boolean;
+    /** Whether the sound is switched on, and the browser lets it be. */
+    get isSoundOn(): boolean;
     /** Whether the browser waits for a click. */
     get isBlocked(): boolean;
     /** @param {MediaStream | null} stream */
