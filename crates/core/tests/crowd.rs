@@ -246,3 +246,22 @@ async fn a_full_server_fails_those_who_come_too_much() {
         report.failures
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_nominates_every_address_is_served_where_it_sends_from() {
+    let addresses = json!({"listenIps": ["127.0.0.1", "127.0.0.2"]});
+    let system = System::with(addresses, json!({})).unwrap();
+    let _renderer = Renderer::start(&system.source, FPS);
+    let mut crowd = Crowd::connect(CrowdOptions {
+        nominate_all: true,
+        ..options(&system)
+    })
+    .await
+    .unwrap();
+    // From the first of them, though the second was nominated last.
+    crowd.begin_window().await.unwrap();
+    let report = crowd.report().await.unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(report.with_picture, VIEWERS);
+    crowd.close().await;
+}

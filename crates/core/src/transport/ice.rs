@@ -263,6 +263,11 @@ impl Ice {
         self.agent.handle_read(message).is_ok()
     }
 
+    /// Whether a check of our own was answered along this path.
+    pub(super) fn is_proved(&self, now: Instant, (local, remote): Pair) -> bool {
+        self.has_proved(now, (self.candidate_for(local), remote))
+    }
+
     /// Whether a check of our own was answered on this pair: nobody makes us send to a forged address.
     fn has_proved(&self, now: Instant, (local, remote): Pair) -> bool {
         let id = |candidates: &[Candidate], address: SocketAddr| {

@@ -210,8 +210,14 @@ impl Peer {
         }
         match data.first() {
             Some(0..=3) => self.handle_stun(now, local, remote, data, out),
-            Some(20..=63) => self.handle_dtls(now, data, out),
-            Some(128..=191) => self.handle_srtp(now, data, out),
+            Some(20..=63) => {
+                // Unlike RTCP it may be anybody's, but goes on along a path that was proved.
+                if self.state == PeerState::Connecting {
+                    self.follow(now, (local, remote));
+                }
+                self.handle_dtls(now, data, out);
+            }
+            Some(128..=191) => self.handle_srtp(now, (local, remote), data, out),
             _ => {}
         }
     }
@@ -321,7 +327,21 @@ impl Peer {
         ));
     }
 
-    fn handle_srtp(&mut self, now: Instant, data: &[u8], out: &mut Output) {
+    /// The peer sends along the path that it has chosen. Of several that it nominated (Firefox nominates all, and keeps the
+    /// best) that need not be the last one, and the others may be closed by now.
+    fn follow(&mut self, now: Instant, path: (SocketAddr, SocketAddr)) {
+        if self.path.is_some_and(|used| used != path) && self.ice.is_proved(now, path) {
+            self.set_path(path);
+        }
+    }
+
+    fn handle_srtp(
+        &mut self,
+        now: Instant,
+        path: (SocketAddr, SocketAddr),
+        data: &[u8],
+        out: &mut Output,
+    ) {
         out.is_settled = true;
         let Some(opener) = self.opener.as_mut().filter(|_| data.len() <= MAX_SRTP) else {
             return;
@@ -330,6 +350,7 @@ impl Peer {
         if matches!(data.get(1), Some(192..=223)) {
             let mut compound = Vec::with_capacity(data.len());
             if opener.open_rtcp(data, &mut compound) {
+                self.follow(now, path);
                 read_feedback(&compound, |feedback| out.feedback.push(feedback));
                 if let Some(ntp) = sender_report_time(&compound) {
                     self.uplink.on_sender_report(now, ntp);

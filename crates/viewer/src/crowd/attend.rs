@@ -139,6 +139,7 @@ async fn agree(
     // The offerer controls, unless the other side cannot (RFC 8445, 6.1.1).
     let controlling = !options.wait_for_offer || remote.ice_lite;
     let mut ice = Ice::new(now, controlling, &credentials, &remote.credentials);
+    ice.nominates_all = controlling && options.nominate_all;
     for address in remote.candidates.iter().copied().chain(early) {
         ice.add_remote(address, now);
     }

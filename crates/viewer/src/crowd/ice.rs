@@ -68,6 +68,8 @@ pub(super) enum IceEvent {
 /// One viewer's agent.
 pub(super) struct Ice {
     controlling: bool,
+    /// [`CrowdOptions::nominate_all`](super::CrowdOptions::nominate_all).
+    pub(super) nominates_all: bool,
     tie_breaker: u64,
     /// What our checks name: the peer's ufrag, a colon, ours.
     username: String,
@@ -109,6 +111,7 @@ impl Ice {
         let _ = random.fill(&mut tie_breaker);
         Self {
             controlling,
+            nominates_all: false,
             tie_breaker: u64::from_be_bytes(tie_breaker),
             username: format!("{}:{}", theirs.ufrag, ours.ufrag),
             prefix: format!("{}:", ours.ufrag),
@@ -216,6 +219,9 @@ impl Ice {
         let others = self.remotes.iter().any(|remote| remote.nominated);
         let remote = self.remotes.get_mut(position)?;
         remote.proved = true;
+        if self.nominates_all {
+            return self.use_first(now, out);
+        }
         if remote.nominated {
             return (self.selected != Some(from)).then(|| self.select(from, now));
         }
@@ -227,6 +233,22 @@ impl Ice {
             self.check(position, now, out);
         }
         None
+    }
+
+    /// Once all have answered, uses the first; the others' checks come once more, as if they had been late.
+    fn use_first(&mut self, now: Instant, out: &mut Vec<Outgoing>) -> Option<IceEvent> {
+        let (first, others) = self.remotes.split_first()?;
+        let is_first = self.selected.is_none() && self.remotes.iter().all(|remote| remote.proved);
+        let (first, others) = is_first.then_some((first.address, others))?;
+        for other in others {
+            out.push((other.address, self.request(other.transaction, true)));
+        }
+        Some(self.select(first, now))
+    }
+
+    /// Whether what comes from there is not heard any more.
+    pub(super) fn is_closed(&self, remote: SocketAddr) -> bool {
+        self.nominates_all && self.selected.is_some_and(|selected| selected != remote)
     }
 
     fn select(&mut self, remote: SocketAddr, now: Instant) -> IceEvent {
@@ -249,7 +271,8 @@ impl Ice {
             if self.consent_due <= now {
                 self.consent_check = self.transaction();
                 self.consent_due = now + CONSENT_INTERVAL;
-                out.push((selected, self.request(self.consent_check, self.controlling)));
+                let nominate = self.controlling && !self.nominates_all;
+                out.push((selected, self.request(self.consent_check, nominate)));
             }
             return None;
         }
@@ -272,7 +295,7 @@ impl Ice {
         remote.checks += 1;
         remote.due = now + CHECK_INTERVAL;
         let (address, transaction) = (remote.address, remote.transaction);
-        let nominate = controlling && remote.nominated;
+        let nominate = controlling && (remote.nominated || self.nominates_all);
         out.push((address, self.request(transaction, nominate)));
     }
 

@@ -48,6 +48,9 @@ pub struct CrowdOptions {
     pub flood: u32,
     /// Whether to ask for lost packets.
     pub nack: bool,
+    /// Whether to nominate every address of the server with the first check of it (aggressive nomination, RFC 5245,
+    /// 8.1.1.2), then use the first one and hear nothing from the others, as Firefox does.
+    pub nominate_all: bool,
     /// The share of RTP packets to throw away as if the network had lost them.
     pub drop_incoming: f64,
     /// Which of them.
@@ -79,6 +82,7 @@ impl CrowdOptions {
             microphone: None,
             flood: 0,
             nack: true,
+            nominate_all: false,
             drop_incoming: 0.0,
             seed: 0,
             srtp_profiles: vec![

@@ -227,6 +227,9 @@ impl Member {
         shared: &mut Shared,
         out: &mut Vec<Outgoing>,
     ) {
+        if self.ice.is_closed(from) {
+            return;
+        }
         self.unsettled |= !is_rtp(datagram);
         match datagram.first() {
             Some(0..=3) if stun::is_stun(datagram) => {
