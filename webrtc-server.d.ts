@@ -413,7 +413,7 @@ export declare class WebRTCStreamingServer extends TypedEmitter<WebRTCStreamingS
 
   /**
    * Turns a client away: closes its connection with code 4403 and this reason (123 bytes of it), which our own page shows to the
-   * viewer as it is. Our own client then does not come back by itself; media flows until this is called.
+   * viewer as it is; "closed by the application" by default. Our own client then does not come back by itself; media flows until this is called.
    * @returns False: there is no such client.
    *
    * @example
