@@ -1,24 +1,17 @@
 // The way back to a page that was left. Browsers may have kept it as it was (the back/forward cache), or load it anew.
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { StreamingSystem, WebRTCConfig } from "../index.js";
+import type { StreamingSystem } from "../index.js";
 import { launchWithWayBack, PATIENCE_MS } from "./support/chromium.js";
-import { pushPictures } from "./support/picture.mjs";
+import { streaming } from "./support/streaming.js";
 import { Visitor } from "./support/visitor.js";
-import { cleanup, next, systemWith } from "./support.js";
+import { next, systemWith } from "./support.js";
 
 let browser: Browser;
 beforeAll(async () => {
   browser = await launchWithWayBack();
 });
 afterAll(() => browser.close());
-
-async function streaming(webrtc: WebRTCConfig = {}): Promise<StreamingSystem> {
-  const system = await systemWith(webrtc);
-  await system.start();
-  cleanup(pushPictures(system.bridge).stop);
-  return system;
-}
 
 const addressOf = ({ server }: StreamingSystem) => `http://127.0.0.1:${server.port}`;
 

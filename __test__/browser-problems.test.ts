@@ -4,11 +4,11 @@ import type { AddressInfo } from "node:net";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocketServer } from "ws";
-import type { StreamingSystem, WebRTCConfig } from "../index.js";
+import type { StreamingSystem } from "../index.js";
 import { explain, type ProblemCode } from "../web/view/problems.js";
 import { launch } from "./support/chromium.js";
-import { pushPictures } from "./support/picture.mjs";
 import { Relay } from "./support/relay.js";
+import { streaming } from "./support/streaming.js";
 import { DESKTOP, PHONE, Visitor } from "./support/visitor.js";
 import { cleanup, join, systemWith } from "./support.js";
 
@@ -20,13 +20,6 @@ beforeAll(async () => {
   browser = await launch();
 });
 afterAll(() => browser.close());
-
-async function streaming(webrtc: WebRTCConfig = {}): Promise<StreamingSystem> {
-  const system = await systemWith(webrtc);
-  await system.start();
-  cleanup(pushPictures(system.bridge).stop);
-  return system;
-}
 
 async function launched(...flags: string[]): Promise<Browser> {
   const own = await launch(...flags);

@@ -7,7 +7,6 @@ import type { IncomingAudio, StreamingSystem, WebRTCPeer } from "../index.js";
 import { launch, PATIENCE_MS, REAL_TIME, rateOf, Viewer } from "./support/chromium.js";
 import { pushPictures } from "./support/picture.mjs";
 import { Relay } from "./support/relay.js";
-import type { SeenFrame } from "./support/watch.js";
 import { cleanup, systemWith } from "./support.js";
 
 const STREAMER = fileURLToPath(new URL("support/streamer.mjs", import.meta.url));
@@ -148,15 +147,6 @@ describe("a page whose network fails it", () => {
   const pauses = (times: number[]) =>
     times.slice(1).map((at, index) => at - (times[index] ?? Number.NaN));
 
-  /** How long after `since` a picture was shown that is not an old one. */
-  async function backAfter({ viewer, pushed }: Stage, since: number): Promise<number> {
-    const isNew = ({ number, at }: SeenFrame) =>
-      at >= since && (pushed.get(number ?? 0) ?? 0) >= since;
-    const find = async () => (await viewer.frames()).find(isNew)?.at;
-    await expect.poll(find, { timeout: PATIENCE_MS, interval: 50 }).toBeDefined();
-    return ((await find()) ?? Number.NaN) - since;
-  }
-
   it("does not see that the WebSocket broke, and is heard all the time", REAL_TIME, async () => {
     const { system, relay, viewer, peerId, joined } = await watching();
     const chunks: IncomingAudio[] = [];
@@ -220,7 +210,7 @@ describe("a page whose network fails it", () => {
     await pass(10_000);
     relay.lighten();
     const light = Date.now();
-    const back = await backAfter(stage, light);
+    const back = await stage.viewer.backAfter(stage.pushed, light);
     console.log(`picture back ${back.toFixed(0)} ms after a black-out of 10 s`);
     expect(back).toBeLessThan(3000);
     await viewer.untilState("connected");
@@ -251,7 +241,7 @@ describe("a page whose network fails it", () => {
     await viewer.untilState("reconnecting");
     await expect.poll(() => relay.offers, { timeout: PATIENCE_MS }).toBe(2);
     relay.set({ blackout: false });
-    const back = await backAfter(stage, Date.now());
+    const back = await stage.viewer.backAfter(stage.pushed, Date.now());
     console.log(`picture back ${back.toFixed(0)} ms after the media could get through again`);
     expect(back).toBeLessThan(3000);
     await viewer.untilState("connected");
@@ -279,7 +269,7 @@ describe("a page whose network fails it", () => {
       relay.darken();
       await pass(seconds * 1000);
       relay.lighten();
-      const back = await backAfter(stage, Date.now());
+      const back = await stage.viewer.backAfter(stage.pushed, Date.now());
       console.log(`picture back ${back.toFixed(0)} ms after a black-out of ${seconds} s`);
       await viewer.untilState("connected");
       expect(await idOf(viewer)).toBe(peerId);
@@ -291,7 +281,7 @@ describe("a page whose network fails it", () => {
     const stage = await watching();
     const { system, relay, viewer, peerId } = stage;
     relay.rebind();
-    const back = await backAfter(stage, Date.now() + 100);
+    const back = await stage.viewer.backAfter(stage.pushed, Date.now() + 100);
     console.log(`picture back ${(back + 100).toFixed(0)} ms after the address changed`);
     expect(back + 100).toBeLessThan(5000);
     const frames = await viewer.framesDuring(3000);
